@@ -6,7 +6,7 @@ import shlex
 import shutil
 import sys
 
-answers = json.loads(r"""{{ cookiecutter|tojson }}""")
+answers = dict(json.loads(r"""{{ cookiecutter.items()|list|tojson }}"""))
 
 missing = [path for path in answers["__files"] if not os.path.lexists(path)]
 if missing:

@@ -6,7 +6,7 @@ import re
 import shlex
 import sys
 
-answers = json.loads(r"""{{ cookiecutter|tojson }}""")
+answers = dict(json.loads(r"""{{ cookiecutter.items()|list|tojson }}"""))
 taken = {*sys.stdlib_module_names, *keyword.kwlist, *answers["_reserved"]}
 
 

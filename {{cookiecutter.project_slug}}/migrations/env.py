@@ -1,0 +1,24 @@
+"""Alembic's environment: `flask db …` runs migrations on the application's engine."""
+
+from typing import Any
+
+from alembic import context
+
+from {{ cookiecutter.package_name }}.database import Base, get_engine
+
+engine = get_engine()
+options: dict[str, Any] = {
+    "target_metadata": Base.metadata,
+    "compare_server_default": True,
+    "render_as_batch": engine.dialect.name == "sqlite",
+}
+
+if context.is_offline_mode():
+    context.configure(dialect_name=engine.dialect.name, literal_binds=True, **options)
+    with context.begin_transaction():
+        context.run_migrations()
+else:
+    with engine.connect() as connection:
+        context.configure(connection=connection, **options)
+        with context.begin_transaction():
+            context.run_migrations()

@@ -1,0 +1,44 @@
+"""The application; `create_app` is its table of contents."""
+
+from flask import Flask
+
+from . import (
+    api,
+    # {% if cookiecutter.example_app %}
+    catalog,
+    # {% endif %}
+    database,
+    errors,
+    health,
+    json_provider,
+    limits,
+    logs,
+    # {% if cookiecutter.web_pages %}
+    pages,
+    # {% endif %}
+    security,
+)
+from .config import Settings, load_settings
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """Build the application: each part once, in the order in which they are set up."""
+    app = Flask(__name__)
+    app.config.from_object(settings or load_settings())
+
+    json_provider.init_app(app)
+    errors.init_app(app)
+    limits.init_app(app)
+    health.init_app(app)
+    database.init_app(app)
+    api.init_app(app)
+    # {% if cookiecutter.web_pages %}
+    pages.init_app(app)
+    # {% endif %}
+    # {% if cookiecutter.example_app %}
+    catalog.init_app(app)
+    # {% endif %}
+    logs.init_app(app)
+    security.init_app(app)
+
+    return app

@@ -1,0 +1,20 @@
+"""The example: a small catalog, from its tables to its pages. The README says how to remove it."""
+
+from flask import Flask
+
+from . import (
+    # {% if cookiecutter.web_pages %}
+    pages,
+    # {% endif %}
+    seed,
+    views,
+)
+
+
+def init_app(app: Flask) -> None:
+    """Serve the catalog."""
+    app.register_blueprint(views.blueprint)
+    app.cli.add_command(seed.seed)
+    # {% if cookiecutter.web_pages %}
+    pages.init_app(app)
+    # {% endif %}

@@ -1,0 +1,98 @@
+"""Settings: a field is a variable of the environment and a key of `app.config`."""
+
+import os
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from click import ClickException
+from msgspec import Meta, Struct, ValidationError, convert
+from msgspec.inspect import ListType, type_info
+from msgspec.structs import fields
+
+Count = Annotated[int, Meta(ge=0)]
+Seconds = Annotated[float, Meta(gt=0)]
+RateLimit = Annotated[str, Meta(pattern=r"^\d+ ?/ ?(second|minute|hour|day)$")]
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """`.env.example` explains each of them."""
+
+    DEBUG: bool = False
+    TESTING: bool = False
+
+    SECRET_KEY: Annotated[str, Meta(min_length=32)]
+    SECRET_KEY_FALLBACKS: list[str] = []
+    ALLOWED_HOSTS: Annotated[list[str], Meta(min_length=1)]
+    TRUSTED_PROXY_HOPS: Count = 0
+    MAX_CONTENT_LENGTH: Count = 1024 * 1024
+    RATE_LIMIT: RateLimit = "600/minute"
+    RATE_LIMIT_WRITES: RateLimit = "60/minute"
+
+    LOG_LEVEL: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    READINESS_TIMEOUT: Seconds = 2.0
+
+    DATABASE_URL: Annotated[str, Meta(pattern=r"^[a-z]+(\+[a-z]+)?://")]
+    # {% if cookiecutter.database == "postgresql" %}
+    DATABASE_POOL_SIZE: Count = 5
+    DATABASE_POOL_OVERFLOW: Count = 5
+    DATABASE_CONNECT_TIMEOUT: Annotated[int, Meta(ge=1)] = 3
+    DATABASE_STATEMENT_TIMEOUT: Seconds = 10.0
+    # {% endif %}
+
+
+# What debug and testing mode use for a variable that is not set.
+EMBEDDED = {
+    "SECRET_KEY": "not-a-secret-and-refused-in-production",
+    "ALLOWED_HOSTS": "localhost,127.0.0.1,[::1]",
+    "DATABASE_URL": "sqlite:///development.sqlite3",
+}
+
+# A secret with fewer is no random one.
+DIFFERENT_CHARACTERS = 10
+
+
+class SettingsError(ClickException):
+    """Names every setting that is missing, malformed or unsafe."""
+
+    def __init__(self, faults: list[str]) -> None:
+        lines = "\n  ".join(faults)
+        super().__init__(f"the settings are not fit to start with (see .env.example):\n  {lines}")
+
+
+def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
+    """Read and check all settings; raise one `SettingsError` for all that is wrong."""
+    given = {**environ, "DEBUG": environ.get("FLASK_DEBUG", "")}
+    modes = {given.get("DEBUG", "").lower(), given.get("TESTING", "").lower()}
+    is_strict = modes.isdisjoint({"1", "true"})
+    if not is_strict:
+        given = EMBEDDED | {name: text for name, text in given.items() if text}
+
+    values: dict[str, Any] = {}
+    faults = []
+    for field in fields(Settings):
+        text = given.get(field.name, "")
+        if text:
+            try:
+                values[field.name] = _parse(text, field.type)
+            except ValidationError as error:
+                faults.append(f"{field.name}: {error}")
+        elif field.required:
+            faults.append(f"{field.name} is missing")
+    if is_strict and _is_guessable(values.get("SECRET_KEY")):
+        faults.append("SECRET_KEY is guessable: make one with `openssl rand -hex 32`")
+    if faults:
+        raise SettingsError(faults)
+    return Settings(**values)
+
+
+def _parse(text: str, kind: Any) -> Any:
+    """Convert text to a field's type; lists are separated by commas."""
+    is_list = isinstance(type_info(kind), ListType)
+    value = [part.strip() for part in text.split(",") if part.strip()] if is_list else text
+    return convert(value, kind, strict=False)
+
+
+def _is_guessable(secret: str | None) -> bool:
+    if secret is None:
+        return False
+    return secret == EMBEDDED["SECRET_KEY"] or len(set(secret)) < DIFFERENT_CHARACTERS

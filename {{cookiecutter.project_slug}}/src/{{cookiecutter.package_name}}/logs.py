@@ -1,0 +1,114 @@
+"""Logs on standard output: JSON, or text in debug; a request's lines all carry its id."""
+
+import logging
+import os
+import re
+import sys
+from collections.abc import Iterable
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import structlog
+from flask import Flask
+from structlog.contextvars import bind_contextvars, clear_contextvars, merge_contextvars
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
+QUIET = "/health/"
+
+
+def init_app(app: Flask) -> None:
+    """Set up logging for the process, and log each request of the application."""
+    configure(app.config["LOG_LEVEL"], is_readable=app.debug)
+    app.wsgi_app = RequestLog(  # type: ignore[method-assign]
+        app.wsgi_app,
+        trusts_proxy=app.config["TRUSTED_PROXY_HOPS"] > 0,
+    )
+
+
+def configure(level: str, *, is_readable: bool) -> None:
+    """Give structlog and the standard library one format; `level` is the lowest that is written."""
+    common: list[structlog.typing.Processor] = [
+        merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    final: list[structlog.typing.Processor] = (
+        [structlog.dev.ConsoleRenderer()]
+        if is_readable
+        else [
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(serializer=serialize),
+        ]
+    )
+    structlog.configure(
+        processors=common + final,
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(),
+    )
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *common],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *final],
+        ),
+    )
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    # The development server would log each request a second time.
+    logging.getLogger("werkzeug").addFilter(lambda record: "HTTP/1" not in record.getMessage())
+
+
+def serialize(event: dict[str, Any], **_: object) -> str:
+    """Write a log line; a value that JSON does not know becomes its `repr`."""
+    return msgspec.json.encode(event, enc_hook=repr).decode()
+
+
+class RequestLog:
+    """WSGI middleware: gives each request an id, sends it back, and logs one line a request."""
+
+    def __init__(self, wsgi_app: "WSGIApplication", *, trusts_proxy: bool) -> None:
+        self.wsgi_app = wsgi_app
+        self.trusts_proxy = trusts_proxy
+        self.log = structlog.get_logger().bind()
+
+    def __call__(
+        self,
+        environ: "WSGIEnvironment",
+        start_response: "StartResponse",
+    ) -> Iterable[bytes]:
+        """Answer as the wrapped application does; `duration_ms` ends before the body is sent."""
+        started = perf_counter()
+        request_id = self.identify(environ)
+        environ["HTTP_X_REQUEST_ID"] = request_id
+        clear_contextvars()
+        bind_contextvars(request_id=request_id)
+        status = 500
+
+        def start(line: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            nonlocal status
+            status = int(line[:3])
+            headers.append(("X-Request-ID", request_id))
+            return start_response(line, headers, exc_info)
+
+        try:
+            return self.wsgi_app(environ, start)
+        finally:
+            path = environ["PATH_INFO"]
+            write = self.log.debug if path.startswith(QUIET) else self.log.info
+            write(
+                "request",
+                method=environ["REQUEST_METHOD"],
+                path=path,
+                status=status,
+                duration_ms=round((perf_counter() - started) * 1000, 2),
+            )
+
+    def identify(self, environ: "WSGIEnvironment") -> str:
+        """Take over a trusted proxy's id when it is one, else make one."""
+        given = environ.get("HTTP_X_REQUEST_ID", "")
+        if self.trusts_proxy and REQUEST_ID.fullmatch(given):
+            return str(given)
+        return os.urandom(16).hex()

@@ -1,0 +1,82 @@
+"""Known hosts, safe cookies, security headers, and the real address behind trusted proxies."""
+
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from flask import Flask, abort, request
+from werkzeug.middleware.proxy_fix import ProxyFix
+from werkzeug.sansio.utils import host_is_trusted
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+CONTENT_SECURITY_POLICY = (
+    "default-src 'self'; "
+    "img-src 'self' data:; "
+    "object-src 'none'; "
+    "base-uri 'none'; "
+    "form-action 'self'; "
+    "frame-ancestors 'none'"
+)
+HEADERS = [
+    ("Content-Security-Policy", CONTENT_SECURITY_POLICY),
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "DENY"),
+    ("Referrer-Policy", "strict-origin-when-cross-origin"),
+    ("Permissions-Policy", "camera=(), geolocation=(), microphone=()"),
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+]
+HSTS = ("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
+
+
+def init_app(app: Flask) -> None:
+    """Protect the application; as many proxies are believed as the settings say there are."""
+    app.config.update(
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        SESSION_COOKIE_SECURE=not app.debug,
+    )
+    allowed = app.config["ALLOWED_HOSTS"]
+
+    @lru_cache
+    def is_allowed(host: str) -> bool:
+        return host_is_trusted(host, allowed)
+
+    # Not Flask's own TRUSTED_HOSTS: a load balancer's probe names an address, not a host.
+    @app.before_request
+    def refuse_unknown_host() -> None:
+        if request.blueprint != "health" and not is_allowed(request.host):
+            abort(400, "This host is not known here.")
+
+    app.wsgi_app = SecurityHeaders(app.wsgi_app)  # type: ignore[method-assign]
+    if hops := app.config["TRUSTED_PROXY_HOPS"]:
+        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
+            app.wsgi_app,
+            x_for=hops,
+            x_proto=hops,
+            x_host=hops,
+        )
+
+
+class SecurityHeaders:
+    """WSGI middleware: adds the headers that a response does not set itself; HSTS over TLS only."""
+
+    def __init__(self, wsgi_app: "WSGIApplication") -> None:
+        self.wsgi_app = wsgi_app
+
+    def __call__(
+        self,
+        environ: "WSGIEnvironment",
+        start_response: "StartResponse",
+    ) -> Iterable[bytes]:
+        """Answer as the wrapped application does, with more headers."""
+
+        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            own = {name.lower() for name, _ in headers}
+            headers.extend(header for header in HEADERS if header[0].lower() not in own)
+            if environ["wsgi.url_scheme"] == "https":
+                headers.append(HSTS)
+            return start_response(status, headers, exc_info)
+
+        return self.wsgi_app(environ, start)

@@ -1,0 +1,209 @@
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import event, update
+from sqlalchemy.orm import Session
+
+from {{ cookiecutter.package_name }}.catalog.models import Product
+from {{ cookiecutter.package_name }}.database import get_engine
+
+Record = dict[str, Any]
+
+PRODUCTS = "/api/v1/products"
+
+
+@contextmanager
+def counted_queries(app: Flask) -> Iterator[list[str]]:
+    """Collect the statements that a block sends."""
+    statements: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        statements.append(statement)
+
+    with app.app_context():
+        engine = get_engine()
+    event.listen(engine, "before_cursor_execute", note)
+    yield statements
+    event.remove(engine, "before_cursor_execute", note)
+
+
+def given(product: Record, **changes: object) -> Record:
+    """Make the input that describes a product, with changes."""
+    fields = {name: product[name] for name in ("sku", "name", "price_cents")}
+    return fields | {"category_id": product["category"]["id"]} | changes
+
+
+def test_categories_are_listed_by_name(client: FlaskClient) -> None:
+    for name in ("Garden", "Books"):
+        assert client.post("/api/v1/categories", json={"name": name}).status_code == 201
+    assert [record["name"] for record in client.get("/api/v1/categories").get_json()] == [
+        "Books",
+        "Garden",
+    ]
+
+
+@pytest.mark.usefixtures("category")
+def test_a_category_s_name_is_taken_once(client: FlaskClient) -> None:
+    assert client.post("/api/v1/categories", json={"name": "Books"}).status_code == 409
+    assert len(client.get("/api/v1/categories").get_json()) == 1
+
+
+def test_a_product_is_created_read_changed_and_deleted(
+    client: FlaskClient,
+    category: Record,
+) -> None:
+    new = {"sku": "B-1", "name": "Ferns", "price_cents": 2450, "category_id": category["id"]}
+    created = client.post(PRODUCTS, json=new)
+    assert created.status_code == 201
+    address = f"{PRODUCTS}/{created.get_json()['id']}"
+
+    read = client.get(address)
+    assert read.get_json() == created.get_json()
+    assert read.get_json()["category"] == category
+
+    changed = client.put(
+        address,
+        json=new | {"price_cents": 1},
+        headers={"If-Match": read.headers["ETag"]},
+    )
+    assert changed.get_json()["price_cents"] == 1
+    assert changed.headers["ETag"] != read.headers["ETag"]
+
+    deleted = client.delete(address, headers={"If-Match": changed.headers["ETag"]})
+    assert deleted.status_code == 204
+    assert client.get(address).status_code == 404
+
+
+def test_a_list_goes_on_where_the_page_before_ended(
+    client: FlaskClient,
+    add_product: Callable[[str], Record],
+) -> None:
+    names = ["apple", "beech", "cedar", "dogwood", "elder"]
+    for name in reversed(names):
+        add_product(name)
+
+    seen: list[str] = []
+    query: dict[str, Any] = {"limit": 2}
+    while query.get("after", "") is not None:
+        page = client.get(PRODUCTS, query_string=query).get_json()
+        assert len(page["items"]) <= 2
+        seen += [product["name"] for product in page["items"]]
+        query["after"] = page["next"]
+    assert seen == names
+
+
+def test_products_of_one_category(
+    client: FlaskClient,
+    add_product: Callable[[str], Record],
+) -> None:
+    product = add_product("apple")
+    mine = product["category"]["id"]
+    assert client.get(PRODUCTS, query_string={"category_id": mine}).get_json()["items"]
+    assert not client.get(PRODUCTS, query_string={"category_id": mine + 1}).get_json()["items"]
+
+
+def test_a_list_of_any_length_takes_one_query(
+    app: Flask,
+    client: FlaskClient,
+    add_product: Callable[[str], Record],
+) -> None:
+    for name in ("apple", "beech", "cedar"):
+        add_product(name)
+    with counted_queries(app) as statements:
+        page = client.get(PRODUCTS).get_json()
+    assert len(page["items"]) == 3
+    assert len([statement for statement in statements if "SELECT" in statement]) == 1
+
+
+@pytest.mark.parametrize("after", ["%", "bm90LWpzb24=", "WyJ4Iiwie30iXQ==", "WyJ4IiwwXQ=="])
+def test_a_position_that_we_did_not_make_is_refused(client: FlaskClient, after: str) -> None:
+    assert client.get(PRODUCTS, query_string={"after": after}).status_code == 422
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"sku": "lower case"},
+        {"name": ""},
+        {"name": "line\nbreak"},
+        {"name": "nul\x00"},
+        {"price_cents": -1},
+        {"price_cents": 2**31},
+        {"category_id": 2**31 - 1},
+        {"colour": "red"},
+    ],
+)
+def test_bad_products_are_refused(
+    client: FlaskClient,
+    category: Record,
+    fault: dict[str, object],
+) -> None:
+    good = {"sku": "B-1", "name": "Ferns", "price_cents": 1, "category_id": category["id"]}
+    answer = client.post(PRODUCTS, json=good | fault)
+    assert answer.status_code == 422
+    assert [error["field"] for error in answer.get_json(force=True)["errors"]] == list(fault)
+    assert not client.get(PRODUCTS).get_json()["items"]
+
+
+def test_a_sku_is_taken_once(client: FlaskClient, add_product: Callable[[str], Record]) -> None:
+    apple, beech = add_product("apple"), add_product("beech")
+    assert client.post(PRODUCTS, json=given(apple)).status_code == 409
+
+    address = f"{PRODUCTS}/{beech['id']}"
+    etag = client.get(address).headers["ETag"]
+    changed = client.put(address, json=given(apple), headers={"If-Match": etag})
+    assert changed.status_code == 409
+    assert client.get(address).get_json() == beech
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE"])
+@pytest.mark.parametrize(("match", "status"), [(None, 428), ('"0"', 412)])
+def test_a_change_must_name_the_present_version(
+    client: FlaskClient,
+    add_product: Callable[[str], Record],
+    method: str,
+    match: str | None,
+    status: int,
+) -> None:
+    product = add_product("apple")
+    address = f"{PRODUCTS}/{product['id']}"
+    headers = {"If-Match": match} if match else {}
+    answer = client.open(address, method=method, json=given(product, name="x"), headers=headers)
+    assert answer.status_code == status
+    assert client.get(address).get_json() == product
+
+
+def test_the_slower_of_two_writers_is_told(
+    client: FlaskClient,
+    add_product: Callable[[str], Record],
+) -> None:
+    product = add_product("apple")
+    address = f"{PRODUCTS}/{product['id']}"
+    etag = client.get(address).headers["ETag"]
+
+    # As if another writer had been here between our reading the row and our writing it.
+    @event.listens_for(Session, "before_flush", once=True)
+    def overtake(session: Session, *_: object) -> None:
+        session.connection().execute(update(Product).values(version=Product.version + 1))
+
+    answer = client.put(address, json=given(product, name="mine"), headers={"If-Match": etag})
+    assert answer.status_code == 412
+    assert client.get(address).get_json() == product
+
+
+def test_a_client_that_has_it_gets_no_body_again(
+    client: FlaskClient,
+    add_product: Callable[[str], Record],
+) -> None:
+    for address in (f"{PRODUCTS}/{add_product('apple')['id']}", PRODUCTS):
+        etag = client.get(address).headers["ETag"]
+        again = client.get(address, headers={"If-None-Match": etag})
+        assert (again.status_code, again.data) == (304, b"")
+
+
+def test_an_id_that_no_row_can_have_is_not_found(client: FlaskClient) -> None:
+    assert client.get(f"{PRODUCTS}/{2**63}").status_code == 404

@@ -1,0 +1,24 @@
+from collections.abc import Callable
+
+import pytest
+from flask import Flask, g
+from sqlalchemy import text
+
+from {{ cookiecutter.package_name }}.config import SettingsError
+from {{ cookiecutter.package_name }}.database import get_session
+
+
+def test_a_session_lives_as_long_as_the_context(app: Flask) -> None:
+    with app.app_context():
+        assert get_session() is get_session()
+        get_session().execute(text("SELECT 1"))
+    with app.app_context():
+        assert "session" not in g
+
+
+@pytest.mark.parametrize("url", ["oracle://server/name", "sqlite://server:port/name"])
+def test_an_unknown_database_is_refused_in_one_line(
+    make_app: Callable[..., Flask], url: str
+) -> None:
+    with pytest.raises(SettingsError, match="DATABASE_URL: expected"):
+        make_app(DATABASE_URL=url)

@@ -1,0 +1,59 @@
+from collections.abc import Callable
+
+import pytest
+from flask import Flask, request, session
+from flask.testing import FlaskClient
+
+
+def test_each_response_has_the_headers(client: FlaskClient) -> None:
+    for path in ("/health/live", "/nowhere"):
+        headers = client.get(path).headers
+        assert "unsafe" not in headers["Content-Security-Policy"]
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert "Strict-Transport-Security" not in headers
+
+
+def test_a_view_may_set_a_header_itself(make_app: Callable[..., Flask]) -> None:
+    app = make_app()
+    app.add_url_rule("/framed", view_func=lambda: ("", {"X-Frame-Options": "SAMEORIGIN"}))
+    response = app.test_client().get("/framed")
+    assert response.headers.getlist("X-Frame-Options") == ["SAMEORIGIN"]
+
+
+def test_tls_is_demanded_once_it_was_used(client: FlaskClient) -> None:
+    headers = client.get("/health/live", base_url="https://localhost").headers
+    assert "max-age" in headers["Strict-Transport-Security"]
+
+
+@pytest.mark.parametrize(("host", "status"), [("example.com", 200), ("evil.example", 400)])
+def test_unknown_hosts_are_refused(make_app: Callable[..., Flask], host: str, status: int) -> None:
+    app = make_app(ALLOWED_HOSTS="example.com")
+    app.add_url_rule("/here", view_func=lambda: "")
+    client = app.test_client()
+    assert client.get("/here", headers={"Host": host}).status_code == status
+    assert client.get("/health/live", headers={"Host": host}).status_code == 200
+
+
+def test_cookies_are_safe(make_app: Callable[..., Flask]) -> None:
+    app = make_app()
+
+    @app.get("/enter")
+    def enter() -> str:
+        session["user"] = 1
+        return ""
+
+    cookie = app.test_client().get("/enter").headers["Set-Cookie"]
+    for attribute in ("Secure", "HttpOnly", "SameSite=Lax"):
+        assert attribute in cookie
+
+
+@pytest.mark.parametrize(("hops", "address"), [("0", "127.0.0.1"), ("1", "192.0.2.9")])
+def test_forwarded_addresses_are_believed_from_known_proxies_only(
+    make_app: Callable[..., Flask],
+    hops: str,
+    address: str,
+) -> None:
+    app: Flask = make_app(TRUSTED_PROXY_HOPS=hops)
+    app.add_url_rule("/address", view_func=lambda: str(request.remote_addr))
+    forged = {"X-Forwarded-For": "203.0.113.7, 192.0.2.9"}
+    assert app.test_client().get("/address", headers=forged).text == address
