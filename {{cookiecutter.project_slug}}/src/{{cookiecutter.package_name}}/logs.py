@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Iterable
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import msgspec
 import structlog
@@ -18,6 +18,21 @@ if TYPE_CHECKING:
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 QUIET = "/health/"
+
+
+class StandardOutput:
+    """What `sys.stdout` is at the moment of writing: servers and tests replace it."""
+
+    def write(self, text: str) -> int:
+        """Write text."""
+        return sys.stdout.write(text)
+
+    def flush(self) -> None:
+        """Let nothing wait in a buffer."""
+        sys.stdout.flush()
+
+
+STANDARD_OUTPUT = cast("TextIO", StandardOutput())
 
 
 def init_app(app: Flask) -> None:
@@ -37,7 +52,7 @@ def configure(level: str, *, is_readable: bool) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     final: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer()]
+        [structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())]
         if is_readable
         else [
             structlog.processors.format_exc_info,
@@ -47,9 +62,9 @@ def configure(level: str, *, is_readable: bool) -> None:
     structlog.configure(
         processors=common + final,
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(),
+        logger_factory=structlog.PrintLoggerFactory(STANDARD_OUTPUT),
     )
-    handler = logging.StreamHandler(sys.stdout)
+    handler = logging.StreamHandler(STANDARD_OUTPUT)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[structlog.stdlib.add_logger_name, *common],

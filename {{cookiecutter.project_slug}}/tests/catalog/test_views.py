@@ -37,6 +37,18 @@ def given(product: Record, **changes: object) -> Record:
     return fields | {"category_id": product["category"]["id"]} | changes
 
 
+def test_the_api_is_documented(client: FlaskClient) -> None:
+    paths = client.get("/docs/openapi.json").get_json()["paths"]
+    assert paths.keys() == {
+        "/api/v1/categories",
+        "/api/v1/products",
+        "/api/v1/products/{product_id}",
+    }
+    update = paths["/api/v1/products/{product_id}"]["put"]
+    assert "ProductInput" in str(update["requestBody"])
+    assert {"200", "404", "409", "412", "422", "428"} <= update["responses"].keys()
+
+
 def test_categories_are_listed_by_name(client: FlaskClient) -> None:
     for name in ("Garden", "Books"):
         assert client.post("/api/v1/categories", json={"name": name}).status_code == 201

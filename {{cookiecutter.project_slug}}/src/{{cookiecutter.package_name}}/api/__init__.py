@@ -64,7 +64,7 @@ def operation(tag: str, answers: Mapping[int, Any]) -> Callable[[View], View]:
             after=after,
         )(view)
 
-        @wraps(view)
+        @wraps(checked)
         def guarded(**arguments: Any) -> Any:
             if "json" in hints:
                 require_object()

@@ -10,6 +10,7 @@ blueprint = Blueprint("pages", __name__)
 
 def init_app(app: Flask) -> None:
     """Serve the pages; other parts put theirs into the navigation with `add_link`."""
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.globals["site_name"] = openapi.config.title
     app.jinja_env.globals["links"] = app.extensions["links"] = []
     app.register_blueprint(blueprint)
