@@ -21,6 +21,8 @@ DIALECTS = {
     # {% endif %}
     "sqlite": sqlite,
 }
+# What SQLAlchemy raises for a URL that it cannot read, and we for one of another database.
+MALFORMED = (ArgumentError, KeyError, ValueError)
 
 
 class Base(DeclarativeBase):
@@ -42,7 +44,7 @@ def init_app(app: Flask) -> None:
     try:
         url = make_url(app.config["DATABASE_URL"])
         dialect = DIALECTS[url.get_backend_name()]
-    except (ArgumentError, KeyError, ValueError):
+    except MALFORMED:
         raise SettingsError([f"DATABASE_URL: expected {' or '.join(DIALECTS)}://…"]) from None
     engine = dialect.make_engine(url, app.config)
     app.extensions["database"] = sessionmaker(engine, expire_on_commit=False)
