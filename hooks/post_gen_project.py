@@ -1,5 +1,6 @@
 """Remove the files of what was not chosen, make `.env`, and say what to do next."""
 
+import glob
 import json
 import os
 import shlex
@@ -8,16 +9,17 @@ import sys
 
 answers = dict(json.loads(r"""{{ cookiecutter.items()|list|tojson }}"""))
 
-missing = [path for path in answers["__files"] if not os.path.lexists(path)]
-if missing:
+table = [(pattern, glob.glob(pattern), wanted) for pattern, wanted in answers["_files"].items()]
+if missing := [pattern for pattern, found, _ in table if not found]:
     sys.exit(f"cookiecutter.json names files that the template does not have: {', '.join(missing)}")
-for path, wanted in answers["__files"].items():
+for _, found, wanted in table:
     if all(answers[name] in values for name, values in wanted.items()):
         continue
-    if os.path.isdir(path):
-        shutil.rmtree(path)
-    elif os.path.lexists(path):
-        os.remove(path)
+    for path in found:
+        if os.path.isdir(path):
+            shutil.rmtree(path)
+        elif os.path.lexists(path):
+            os.remove(path)
 
 if not os.path.exists(".env"):
     with open(".env.example", encoding="utf-8") as example:
@@ -31,4 +33,5 @@ width = max(map(len, chosen))
 print(f"\n{answers['project_name']} is ready in {folder}\n")
 for name, answer in chosen.items():
     print(f"  {name:{width}}  {({True: 'yes', False: 'no'}).get(answer, answer)}")
-print(f"\nNext:\n\n  cd {shlex.quote(folder)}\n  make run     serves it on http://127.0.0.1:8000\n  make test    runs its tests\n")
+print(f"\nNext:\n\n  cd {shlex.quote(folder)}")
+print("  make run     serves it on http://127.0.0.1:8000\n  make test    runs its tests\n")

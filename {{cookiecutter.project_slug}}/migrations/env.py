@@ -4,7 +4,7 @@ from typing import Any
 
 from alembic import context
 
-from {{ cookiecutter.package_name }}.database import Base, get_engine
+from {{ cookiecutter.package_name }}.database import Base, get_dialect, get_engine
 
 engine = get_engine()
 options: dict[str, Any] = {
@@ -18,7 +18,9 @@ if context.is_offline_mode():
     with context.begin_transaction():
         context.run_migrations()
 else:
-    with engine.connect() as connection:
+    with engine.begin() as connection, get_dialect().migrating(connection):
         context.configure(connection=connection, **options)
         with context.begin_transaction():
             context.run_migrations()
+    # A connection that has migrated has other limits than the application's.
+    engine.dispose()

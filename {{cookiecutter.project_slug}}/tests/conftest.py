@@ -1,31 +1,62 @@
+# {% if cookiecutter.__database %}
 import os
-from collections.abc import Callable, Iterator
+# {% endif %}
+from collections.abc import (
+    Callable,
+    # {% if cookiecutter.__database %}
+    Iterator,
+    # {% endif %}
+)
 
 import pytest
-from alembic import command
 from flask import Flask
 from flask.testing import FlaskClient
 
 from {{ cookiecutter.package_name }} import create_app
 from {{ cookiecutter.package_name }}.config import load_settings
+# {% if cookiecutter.__database %}
 from {{ cookiecutter.package_name }}.database import Base, get_engine
-from {{ cookiecutter.package_name }}.database.commands import get_config
+from {{ cookiecutter.package_name }}.database.commands import run
+# {% endif %}
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    """A client of the application."""
+    return app.test_client()
+
+
+# {% if cookiecutter.database == "none" %}
+@pytest.fixture
+def app(make_app: Callable[..., Flask]) -> Flask:
+    """The application."""
+    return make_app()
 
 
 @pytest.fixture(scope="session")
-def database_url(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A server that TEST_DATABASE_URL names, or a new SQLite file."""
+def make_app() -> Callable[..., Flask]:
+    """Make applications, for settings of their own."""
+
+    def make(**variables: str) -> Flask:
+        return create_app(load_settings({"FLASK_TESTING": "true"} | variables))
+
+    return make
+# {% endif %}
+# {% if cookiecutter.__database %}
+@pytest.fixture(scope="session")
+def environ(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The variables of all applications: a server that TEST_DATABASE_URL names, or a new file."""
     file = tmp_path_factory.mktemp("database") / "test.sqlite3"
-    return os.environ.get("TEST_DATABASE_URL") or f"sqlite:///{file}"
+    url = os.environ.get("TEST_DATABASE_URL") or f"sqlite:///{file}"
+    return {"FLASK_TESTING": "true", "DATABASE_URL": url}
 
 
 @pytest.fixture(scope="session")
-def migrated_app(database_url: str) -> Iterator[Flask]:
+def migrated_app(environ: dict[str, str]) -> Iterator[Flask]:
     """The application on a database that the migrations made."""
-    environ = {"TESTING": "true", "DATABASE_URL": database_url}
     app = create_app(load_settings(environ | {"RATE_LIMIT_WRITES": "1000/second"}))
     with app.app_context():
-        command.upgrade(get_config(), "head")
+        run("upgrade", "head")
     yield app
     with app.app_context():
         get_engine().dispose()
@@ -41,19 +72,12 @@ def app(migrated_app: Flask) -> Iterator[Flask]:
 
 
 @pytest.fixture
-def client(app: Flask) -> FlaskClient:
-    """A client of the application."""
-    return app.test_client()
-
-
-@pytest.fixture
-def make_app(database_url: str) -> Iterator[Callable[..., Flask]]:
-    """Make more applications, for other settings."""
+def make_app(environ: dict[str, str]) -> Iterator[Callable[..., Flask]]:
+    """Make more applications, for settings of their own."""
     made = []
 
-    def make(**environ: str) -> Flask:
-        defaults = {"TESTING": "true", "DATABASE_URL": database_url}
-        app = create_app(load_settings(defaults | environ))
+    def make(**variables: str) -> Flask:
+        app = create_app(load_settings(environ | variables))
         made.append(app)
         return app
 
@@ -61,3 +85,4 @@ def make_app(database_url: str) -> Iterator[Callable[..., Flask]]:
     for app in made:
         with app.app_context():
             get_engine().dispose()
+# {% endif %}

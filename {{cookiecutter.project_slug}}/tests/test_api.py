@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from io import BytesIO
 from typing import Annotated
 
 import pytest
@@ -18,21 +19,27 @@ class Receipt(Struct):
     total: int
 
 
+class Wish(Struct, rename={"prefer": "Prefer"}):
+    prefer: str = ""
+
+
+@operation("Orders", {201: Receipt})
+def create_order(json: Order) -> tuple[object, int]:
+    return {"total": json.amount if json.item != "broken" else "many"}, 201
+
+
+@operation("Orders", {200: Receipt})
+def read_order(query: Order) -> Receipt:
+    return Receipt(query.amount)
+
+
 @pytest.fixture
 def shop(make_app: Callable[..., Flask]) -> FlaskClient:
     app = make_app()
     app.config["PROPAGATE_EXCEPTIONS"] = False
 
-    @app.post("/orders")
-    @operation("Orders", {201: Receipt})
-    def create(json: Order) -> tuple[object, int]:
-        return {"total": json.amount if json.item != "broken" else "many"}, 201
-
-    @app.get("/orders")
-    @operation("Orders", {200: Receipt})
-    def read(query: Order) -> Receipt:
-        return Receipt(query.amount)
-
+    app.add_url_rule("/orders", view_func=create_order, methods=["POST"])
+    app.add_url_rule("/orders", view_func=read_order)
     return app.test_client()
 
 
@@ -50,6 +57,8 @@ def test_every_fault_is_named(shop: FlaskClient) -> None:
         "item",
         "amount",
     ]
+    response = shop.post("/orders", json={"item": "pen", "amount": "3"})
+    assert [error["field"] for error in response.get_json(force=True)["errors"]] == ["amount"]
     response = shop.get("/orders?item=")
     assert [error["field"] for error in response.get_json(force=True)["errors"]] == ["item"]
 
@@ -59,6 +68,7 @@ def test_every_fault_is_named(shop: FlaskClient) -> None:
     [
         (b'{"item": "pen"}', "text/plain", 415),
         (b'{"item": ', "application/json", 400),
+        (b"[" * 50_000 + b"]" * 50_000, "application/json", 400),
         (b"", "application/json", 400),
         (b"null", "application/json", 422),
         (b'["pen"]', "application/json", 422),
@@ -85,6 +95,50 @@ def test_the_page_of_the_document(client: FlaskClient) -> None:
     assert client.get("/docs/openapi.json").get_json()["openapi"].startswith("3.1")
     page = client.get("/docs", buffered=True)
     assert page.content_type.startswith("text/html")
-    for asset in ("docs.js", "swagger_bundle.js", "swagger_style.css"):
+    for asset in ("docs.js", "swagger/swagger-ui-bundle.js", "swagger/swagger-ui.css"):
         assert f"/docs/{asset}" in page.text
         assert client.get(f"/docs/{asset}", buffered=True).status_code == 200
+
+
+def test_a_body_that_hides_its_length_is_limited_too(make_app: Callable[..., Flask]) -> None:
+    app = make_app(MAX_CONTENT_LENGTH="100")
+    app.add_url_rule("/orders", view_func=create_order, methods=["POST"])
+    for padding, status in [(50, 201), (500, 413)]:
+        body = b'{"item": "pen"}' + b" " * padding
+        response = app.test_client().post(
+            "/orders",
+            input_stream=BytesIO(body),
+            content_type="application/json",
+            environ_overrides={"wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"},
+        )
+        assert response.status_code == status
+
+
+def test_each_application_has_its_own_document(make_app: Callable[..., Flask]) -> None:
+    @operation("Orders", {200: list[Order]})
+    def list_orders() -> list[Order]:
+        return []
+
+    @operation("Receipts", {200: list[Receipt], 204: None})
+    def list_receipts(headers: Wish) -> tuple[list[Receipt] | None, int]:
+        return (None, 204) if headers.prefer == "nothing" else ([], 200)
+
+    full, empty = make_app(), make_app()
+    full.add_url_rule("/orders", view_func=list_orders)
+    full.add_url_rule("/orders", view_func=create_order, methods=["POST"])
+    full.add_url_rule("/receipts", view_func=list_receipts)
+    client = full.test_client()
+    assert client.get("/orders").get_json() == []
+    nothing = client.get("/receipts", headers={"Prefer": "nothing"})
+    assert (nothing.status_code, nothing.data) == (204, b"")
+    assert "Content-Type" not in nothing.headers
+
+    paths = client.get("/docs/openapi.json").get_json()["paths"]
+    assert "OrderList" in str(paths["/orders"]["get"])
+    assert "ReceiptList" in str(paths["/receipts"])
+    assert "Prefer" in str(paths["/receipts"]["get"]["parameters"])
+    assert paths["/orders"]["get"]["responses"].keys() == {"200", "default"}
+    assert paths["/orders"]["post"]["responses"].keys() == {"201", "422", "default"}
+    assert "application/problem+json" in str(paths["/orders"]["post"]["responses"]["422"])
+    assert "paths" in empty.test_client().get("/docs/openapi.json").get_json()
+    assert "/orders" not in empty.test_client().get("/docs/openapi.json").get_json()["paths"]

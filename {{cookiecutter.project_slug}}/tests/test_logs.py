@@ -1,11 +1,15 @@
 import json
 import logging
 from collections.abc import Callable
+from contextvars import Context
 from typing import Any
 
 import pytest
 import structlog
 from flask import Flask
+from structlog.contextvars import bind_contextvars
+
+from {{ cookiecutter.package_name }} import logs
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
@@ -34,15 +38,34 @@ def test_all_lines_of_a_request_carry_its_id(
     @app.get("/talk")
     def talk() -> str:
         structlog.get_logger().info("native", of=object)
+        bind_contextvars(leak=True)
+        logs.add("cups", 1)
+        logs.add("cups", 0.5)
         logging.getLogger("library").warning("foreign")
         return ""
 
     response = app.test_client().get("/talk")
     native, foreign, request = lines(capsys)
     assert native["event"] == "native"
+    assert request["cups"] == 1.5
     assert foreign["logger"] == "library"
     ids = {line["request_id"] for line in (native, foreign, request)}
     assert ids == {response.headers["X-Request-ID"]}
+
+    app.test_client().get("/nowhere")
+    (request,) = lines(capsys)
+    assert "leak" not in request
+
+
+def test_any_text_and_value_can_be_logged(
+    make_app: Callable[..., Flask],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    make_app().test_client().get("/žluť")
+    structlog.get_logger().info("odd", surrogate="\udcff", keys={1j: object})
+    request, odd = lines(capsys)
+    assert request["path"] == "/žluť"
+    assert odd["surrogate"] == "\udcff"
 
 
 def test_an_unexpected_error_is_logged_with_its_traceback(
@@ -69,7 +92,9 @@ def test_debug_mode_logs_text(
     make_app: Callable[..., Flask], capsys: pytest.CaptureFixture[str]
 ) -> None:
     make_app(FLASK_DEBUG="1").test_client().get("/nowhere")
-    assert "/nowhere" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "/nowhere" in text
+    assert not text.startswith("{")
 
 
 @pytest.mark.parametrize(
@@ -92,3 +117,7 @@ def test_an_id_is_taken_from_a_trusted_proxy_only(
     response = client.get("/nowhere", headers={"X-Request-ID": given})
     assert (response.headers["X-Request-ID"] == given) is is_taken
     assert response.get_json(force=True)["request_id"] == response.headers["X-Request-ID"]
+
+
+def test_figures_outside_of_a_request_are_dropped() -> None:
+    Context().run(logs.add, "queries", 1)

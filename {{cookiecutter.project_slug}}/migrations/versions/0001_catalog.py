@@ -23,9 +23,11 @@ def upgrade() -> None:
         sa.Column("sku", sa.String(length=40), nullable=False),
         sa.Column("name", sa.String(length=120), nullable=False),
         sa.Column("price_cents", sa.Integer(), nullable=False),
+        sa.Column("stock", sa.Integer(), nullable=False),
         sa.Column("category_id", sa.Integer(), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
         sa.CheckConstraint("price_cents >= 0", name=op.f("ck_product_price_not_negative")),
+        sa.CheckConstraint("stock >= 0", name=op.f("ck_product_stock_not_negative")),
         sa.ForeignKeyConstraint(
             ["category_id"],
             ["category.id"],
@@ -33,12 +35,20 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_product")),
         sa.UniqueConstraint("sku", name=op.f("uq_product_sku")),
+        sqlite_autoincrement=True,
     )
     op.create_index(op.f("ix_product_name_id"), "product", ["name", "id"])
     op.create_index(
         op.f("ix_product_category_id_name_id"),
         "product",
         ["category_id", "name", "id"],
+    )
+    op.create_index(
+        op.f("ix_product_stock_name_id"),
+        "product",
+        ["stock", "name", "id"],
+        postgresql_where=sa.text("stock = 0"),
+        sqlite_where=sa.text("stock = 0"),
     )
 
 

@@ -4,10 +4,12 @@ from flask import Flask
 
 from . import (
     api,
-    # {% if cookiecutter.example_app %}
+    # {% if cookiecutter.__catalog %}
     catalog,
     # {% endif %}
+    # {% if cookiecutter.__database %}
     database,
+    # {% endif %}
     errors,
     health,
     json_provider,
@@ -26,19 +28,21 @@ def create_app(settings: Settings | None = None) -> Flask:
     app = Flask(__name__)
     app.config.from_object(settings or load_settings())
 
+    logs.init_app(app)
     json_provider.init_app(app)
     errors.init_app(app)
     limits.init_app(app)
     health.init_app(app)
+    # {% if cookiecutter.__database %}
     database.init_app(app)
+    # {% endif %}
     api.init_app(app)
     # {% if cookiecutter.web_pages %}
     pages.init_app(app)
     # {% endif %}
-    # {% if cookiecutter.example_app %}
+    # {% if cookiecutter.__catalog %}
     catalog.init_app(app)
     # {% endif %}
-    logs.init_app(app)
     security.init_app(app)
 
     return app

@@ -10,8 +10,10 @@ from msgspec.inspect import ListType, type_info
 from msgspec.structs import fields
 
 Count = Annotated[int, Meta(ge=0)]
-Seconds = Annotated[float, Meta(gt=0)]
-RateLimit = Annotated[str, Meta(pattern=r"^\d+ ?/ ?(second|minute|hour|day)$")]
+Seconds = Annotated[float, Meta(ge=0.001, le=3600)]
+Secret = Annotated[str, Meta(min_length=32)]
+Host = Annotated[str, Meta(pattern=r"^\.?[A-Za-z0-9.:\[\]-]+$")]
+RateLimit = Annotated[str, Meta(pattern=r"^[1-9][0-9]*/(second|minute|hour|day)$")]
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -20,9 +22,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     DEBUG: bool = False
     TESTING: bool = False
 
-    SECRET_KEY: Annotated[str, Meta(min_length=32)]
-    SECRET_KEY_FALLBACKS: list[str] = []
-    ALLOWED_HOSTS: Annotated[list[str], Meta(min_length=1)]
+    SECRET_KEY: Secret
+    SECRET_KEY_FALLBACKS: list[Secret] = []
+    ALLOWED_HOSTS: Annotated[list[Host], Meta(min_length=1)]
     TRUSTED_PROXY_HOPS: Count = 0
     MAX_CONTENT_LENGTH: Count = 1024 * 1024
     RATE_LIMIT: RateLimit = "600/minute"
@@ -30,13 +32,19 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     LOG_LEVEL: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     READINESS_TIMEOUT: Seconds = 2.0
+    # {% if cookiecutter.__database %}
 
-    DATABASE_URL: Annotated[str, Meta(pattern=r"^[a-z]+(\+[a-z]+)?://")]
-    # {% if cookiecutter.database == "postgresql" %}
-    DATABASE_POOL_SIZE: Count = 5
-    DATABASE_POOL_OVERFLOW: Count = 5
-    DATABASE_CONNECT_TIMEOUT: Annotated[int, Meta(ge=1)] = 3
+    DATABASE_URL: Annotated[str, Meta(pattern=r"^[a-z0-9]+(\+[a-z0-9]+)?://")]
     DATABASE_STATEMENT_TIMEOUT: Seconds = 10.0
+    DATABASE_SLOW_MS: Count = 200
+    DATABASE_REPEATED: Count = 10
+    # {% endif %}
+    # {% if cookiecutter.__pooled %}
+    DATABASE_POOL_SIZE: Annotated[int, Meta(ge=1)] = 5
+    DATABASE_POOL_OVERFLOW: Count = 5
+    DATABASE_POOL_PRE_PING: bool = True
+    DATABASE_POOL_RECYCLE: Annotated[int, Meta(ge=1)] = 1800
+    DATABASE_CONNECT_TIMEOUT: Annotated[int, Meta(ge=1)] = 3
     # {% endif %}
 
 
@@ -44,8 +52,13 @@ class Settings(Struct, frozen=True, kw_only=True):
 EMBEDDED = {
     "SECRET_KEY": "not-a-secret-and-refused-in-production",
     "ALLOWED_HOSTS": "localhost,127.0.0.1,[::1]",
+    # {% if cookiecutter.__database %}
     "DATABASE_URL": "sqlite:///development.sqlite3",
+    # {% endif %}
 }
+
+# Flask calls the variables so; `flask run --debug` sets the first.
+VARIABLES = {"DEBUG": "FLASK_DEBUG", "TESTING": "FLASK_TESTING"}
 
 # A secret with fewer is no random one.
 DIFFERENT_CHARACTERS = 10
@@ -61,24 +74,26 @@ class SettingsError(ClickException):
 
 def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     """Read and check all settings; raise one `SettingsError` for all that is wrong."""
-    given = {**environ, "DEBUG": environ.get("FLASK_DEBUG", "")}
-    modes = {given.get("DEBUG", "").lower(), given.get("TESTING", "").lower()}
-    is_strict = modes.isdisjoint({"1", "true"})
+    given = {
+        name: environ.get(VARIABLES.get(name, name), "") for name in Settings.__struct_fields__
+    }
+    is_strict = {given["DEBUG"].lower(), given["TESTING"].lower()}.isdisjoint({"1", "true"})
     if not is_strict:
-        given = EMBEDDED | {name: text for name, text in given.items() if text}
+        given |= {name: text for name, text in EMBEDDED.items() if not given[name]}
 
     values: dict[str, Any] = {}
     faults = []
     for field in fields(Settings):
-        text = given.get(field.name, "")
-        if text:
+        variable = VARIABLES.get(field.name, field.name)
+        if given[field.name]:
             try:
-                values[field.name] = _parse(text, field.type)
+                values[field.name] = _parse(given[field.name], field.type)
             except ValidationError as error:
-                faults.append(f"{field.name}: {error}")
+                faults.append(f"{variable}: {error}")
         elif field.required:
-            faults.append(f"{field.name} is missing")
-    if is_strict and _is_guessable(values.get("SECRET_KEY")):
+            faults.append(f"{variable} is missing")
+    secrets = [values.get("SECRET_KEY"), *values.get("SECRET_KEY_FALLBACKS", [])]
+    if is_strict and any(_is_guessable(secret) for secret in secrets if secret):
         faults.append("SECRET_KEY is guessable: make one with `openssl rand -hex 32`")
     if faults:
         raise SettingsError(faults)
@@ -92,7 +107,5 @@ def _parse(text: str, kind: Any) -> Any:
     return convert(value, kind, strict=False)
 
 
-def _is_guessable(secret: str | None) -> bool:
-    if secret is None:
-        return False
+def _is_guessable(secret: str) -> bool:
     return secret == EMBEDDED["SECRET_KEY"] or len(set(secret)) < DIFFERENT_CHARACTERS

@@ -6,36 +6,41 @@ from threading import Lock, Thread
 from time import perf_counter
 from typing import Any
 
+import structlog
 from flask import Blueprint, Flask, Response, current_app
 
 blueprint = Blueprint("health", __name__, url_prefix="/health")
+
+Outcome = dict[str, Any]
 
 
 class Check:
     """A question to a dependency; while it hangs, later probes wait for the same answer."""
 
-    def __init__(self, ask: Callable[[], object]) -> None:
+    def __init__(self, name: str, ask: Callable[[], object]) -> None:
+        self.name = name
         self.ask = ask
-        self.answer: Future[None] = Future()
-        self.answer.set_result(None)
+        self.answer: Future[Outcome] | None = None
         self.lock = Lock()
 
-    def start(self) -> Future[None]:
-        """Ask in a thread of its own; the future fails with what `ask` raises."""
+    def start(self) -> Future[Outcome]:
+        """Ask in a thread of its own, unless the last question still waits."""
         with self.lock:
-            if self.answer.done():
+            if self.answer is None or self.answer.done():
                 self.answer = Future()
                 Thread(target=self.run, args=(self.answer,), daemon=True).start()
             return self.answer
 
-    def run(self, answer: Future[None]) -> None:
-        """Ask, and keep the outcome."""
+    def run(self, answer: Future[Outcome]) -> None:
+        """Ask, and tell how it went: clients learn the kind of an error, the log its text."""
+        started = perf_counter()
+        outcome: Outcome = {"status": "ok"}
         try:
             self.ask()
         except Exception as error:  # noqa: BLE001 - any failure is the answer
-            answer.set_exception(error)
-        else:
-            answer.set_result(None)
+            outcome = {"status": "failed", "error": type(error).__name__}
+            structlog.get_logger().warning("not ready", check=self.name, error=str(error))
+        answer.set_result({**outcome, "duration_ms": round((perf_counter() - started) * 1000, 1)})
 
 
 def init_app(app: Flask) -> None:
@@ -46,7 +51,7 @@ def init_app(app: Flask) -> None:
 
 def add_check(app: Flask, name: str, ask: Callable[[], object]) -> None:
     """Let readiness depend on `ask`, which raises when the dependency is not there."""
-    app.extensions["health"][name] = Check(ask)
+    app.extensions["health"][name] = Check(name, ask)
 
 
 @blueprint.get("/live")
@@ -58,24 +63,21 @@ def live() -> dict[str, str]:
 @blueprint.get("/ready")
 def ready() -> tuple[dict[str, Any], int]:
     """Say whether all dependencies answer; 503 names those that do not. Durations are in ms."""
-    started = perf_counter()
     timeout = current_app.config["READINESS_TIMEOUT"]
+    deadline = perf_counter() + timeout
     answers = {name: check.start() for name, check in current_app.extensions["health"].items()}
-    checks = {name: report(answer, started, timeout) for name, answer in answers.items()}
+    checks = {name: wait(answer, deadline, timeout) for name, answer in answers.items()}
     is_ready = all(check["status"] == "ok" for check in checks.values())
     return {"status": "ok" if is_ready else "failed", "checks": checks}, 200 if is_ready else 503
 
 
-def report(answer: Future[None], started: float, timeout: float) -> dict[str, Any]:
-    """Wait until `timeout` seconds after `started`; of an error tell the kind, not its secrets."""
+def wait(answer: Future[Outcome], deadline: float, timeout: float) -> Outcome:
+    """Wait for an answer until the deadline, on the clock of `perf_counter`."""
     try:
-        answer.result(max(0, started + timeout - perf_counter()))
-        outcome = {"status": "ok"}
+        return answer.result(max(0, deadline - perf_counter()))
     except TimeoutError:
-        outcome = {"status": "failed", "error": f"no answer within {timeout} s"}
-    except Exception as error:  # noqa: BLE001 - any failure is reported
-        outcome = {"status": "failed", "error": type(error).__name__}
-    return outcome | {"duration_ms": round((perf_counter() - started) * 1000, 1)}
+        error = f"no answer within {timeout} s"
+        return {"status": "failed", "error": error, "duration_ms": timeout * 1000}
 
 
 @blueprint.after_request

@@ -15,8 +15,11 @@ class MsgspecProvider(JSONProvider):
         return msgspec.json.encode(obj).decode()
 
     def loads(self, s: str | bytes, **_: Any) -> Any:
-        """Parse JSON; raises a subclass of `ValueError`, which Flask answers with 400."""
-        return msgspec.json.decode(s)
+        """Parse JSON; raises `ValueError`, which Flask answers with 400."""
+        try:
+            return msgspec.json.decode(s)
+        except RecursionError:
+            raise ValueError("JSON is nested too deeply") from None
 
     def response(self, *args: Any, **kwargs: Any) -> Response:
         """Return a JSON response, without the detour over text."""

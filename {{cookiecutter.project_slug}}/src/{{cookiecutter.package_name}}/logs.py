@@ -1,21 +1,30 @@
 """Logs on standard output: JSON, or text in debug; a request's lines all carry its id."""
 
+import json
 import logging
 import os
 import re
 import sys
 from collections.abc import Iterable
+from contextvars import ContextVar
 from time import perf_counter
-from typing import Any, TextIO, cast
-from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import msgspec
 import structlog
 from flask import Flask
 from structlog.contextvars import bind_contextvars, clear_contextvars, merge_contextvars
 
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 QUIET = "/health/"
+
+# What msgspec raises for keys that are not text, and for text that is not Unicode.
+UNWRITABLE = (TypeError, UnicodeEncodeError)
+
+figures: ContextVar[dict[str, float] | None] = ContextVar("figures", default=None)
 
 
 class StandardOutput:
@@ -74,23 +83,33 @@ def configure(level: str, *, is_readable: bool) -> None:
     logging.getLogger("werkzeug").addFilter(lambda record: "HTTP/1" not in record.getMessage())
 
 
+def add(name: str, amount: float) -> None:
+    """Add to a figure of the request's log line; outside a request nothing happens."""
+    found = figures.get()
+    if found is not None:
+        found[name] = round(found.get(name, 0) + amount, 2)
+
+
 def serialize(event: dict[str, Any], **_: object) -> str:
-    """Write a log line; a value that JSON does not know becomes its `repr`."""
-    return msgspec.json.encode(event, enc_hook=repr).decode()
+    """Write a log line, whatever is in it: a value that JSON does not know becomes its `repr`."""
+    try:
+        return msgspec.json.encode(event, enc_hook=repr).decode()
+    except UNWRITABLE:
+        return json.dumps(event, default=repr, skipkeys=True)
 
 
 class RequestLog:
     """WSGI middleware: gives each request an id, sends it back, and logs one line a request."""
 
-    def __init__(self, wsgi_app: WSGIApplication, *, trusts_proxy: bool) -> None:
+    def __init__(self, wsgi_app: "WSGIApplication", *, trusts_proxy: bool) -> None:
         self.wsgi_app = wsgi_app
         self.trusts_proxy = trusts_proxy
         self.log = structlog.get_logger().bind()
 
     def __call__(
         self,
-        environ: WSGIEnvironment,
-        start_response: StartResponse,
+        environ: "WSGIEnvironment",
+        start_response: "StartResponse",
     ) -> Iterable[bytes]:
         """Answer as the wrapped application does; `duration_ms` ends before the body is sent."""
         started = perf_counter()
@@ -98,6 +117,8 @@ class RequestLog:
         environ["HTTP_X_REQUEST_ID"] = request_id
         clear_contextvars()
         bind_contextvars(request_id=request_id)
+        more: dict[str, float] = {}
+        figures.set(more)
         status = 500
 
         def start(line: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
@@ -109,7 +130,8 @@ class RequestLog:
         try:
             return self.wsgi_app(environ, start)
         finally:
-            path = environ["PATH_INFO"]
+            # WSGI has bytes as Latin-1 (PEP 3333).
+            path = environ["PATH_INFO"].encode("latin-1").decode(errors="replace")
             write = self.log.debug if path.startswith(QUIET) else self.log.info
             write(
                 "request",
@@ -117,9 +139,10 @@ class RequestLog:
                 path=path,
                 status=status,
                 duration_ms=round((perf_counter() - started) * 1000, 2),
+                **more,
             )
 
-    def identify(self, environ: WSGIEnvironment) -> str:
+    def identify(self, environ: "WSGIEnvironment") -> str:
         """Take over a trusted proxy's id when it is one, else make one."""
         given = environ.get("HTTP_X_REQUEST_ID", "")
         if self.trusts_proxy and REQUEST_ID.fullmatch(given):

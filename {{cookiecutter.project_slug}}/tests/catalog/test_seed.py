@@ -1,3 +1,6 @@
+from collections.abc import Callable
+from pathlib import Path
+
 from flask import Flask
 from flask.testing import FlaskClient
 
@@ -8,3 +11,13 @@ def test_an_empty_catalog_is_filled_once(app: Flask, client: FlaskClient) -> Non
     assert products
     assert "nothing was loaded" in app.test_cli_runner().invoke(args=["seed"]).output
     assert client.get("/api/v1/products").get_json()["items"] == products
+
+
+def test_a_database_without_tables_is_told_in_one_line(
+    make_app: Callable[..., Flask],
+    tmp_path: Path,
+) -> None:
+    app = make_app(DATABASE_URL=f"sqlite:///{tmp_path}/empty.sqlite3")
+    result = app.test_cli_runner().invoke(args=["seed"])
+    assert result.exit_code == 1
+    assert result.output == "Error: the database: no such table: category\n"

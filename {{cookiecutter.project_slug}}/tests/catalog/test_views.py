@@ -1,3 +1,4 @@
+from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -8,12 +9,15 @@ from flask.testing import FlaskClient
 from sqlalchemy import event, update
 from sqlalchemy.orm import Session
 
-from {{ cookiecutter.package_name }}.catalog.models import Product
-from {{ cookiecutter.package_name }}.database import get_engine
+from {{ cookiecutter.package_name }}.catalog.models import Category, Product
+from {{ cookiecutter.package_name }}.database import get_engine, get_session
 
 Record = dict[str, Any]
 
 PRODUCTS = "/api/v1/products"
+
+NUL = urlsafe_b64encode(b'["\\u0000",1]').decode()
+NESTED = urlsafe_b64encode(b'["a",1,' + b"[" * 300).decode()
 
 
 @contextmanager
@@ -71,7 +75,7 @@ def test_a_product_is_created_read_changed_and_deleted(
     new = {"sku": "B-1", "name": "Ferns", "price_cents": 2450, "category_id": category["id"]}
     created = client.post(PRODUCTS, json=new)
     assert created.status_code == 201
-    address = f"{PRODUCTS}/{created.get_json()['id']}"
+    address = created.headers["Location"]
 
     read = client.get(address)
     assert read.get_json() == created.get_json()
@@ -131,7 +135,9 @@ def test_a_list_of_any_length_takes_one_query(
     assert len([statement for statement in statements if "SELECT" in statement]) == 1
 
 
-@pytest.mark.parametrize("after", ["%", "bm90LWpzb24=", "WyJ4Iiwie30iXQ==", "WyJ4IiwwXQ=="])
+@pytest.mark.parametrize(
+    "after", ["%", "bm90LWpzb24=", "WyJ4Iiwie30iXQ==", "WyJ4IiwwXQ==", NUL, NESTED]
+)
 def test_a_position_that_we_did_not_make_is_refused(client: FlaskClient, after: str) -> None:
     assert client.get(PRODUCTS, query_string={"after": after}).status_code == 422
 
@@ -142,6 +148,8 @@ def test_a_position_that_we_did_not_make_is_refused(client: FlaskClient, after: 
         {"sku": "lower case"},
         {"name": ""},
         {"name": "line\nbreak"},
+        {"name": "last line break\n"},
+        {"sku": "A" * 40 + "\n"},
         {"name": "nul\x00"},
         {"price_cents": -1},
         {"price_cents": 2**31},
@@ -213,8 +221,32 @@ def test_a_client_that_has_it_gets_no_body_again(
 ) -> None:
     for address in (f"{PRODUCTS}/{add_product('apple')['id']}", PRODUCTS):
         etag = client.get(address).headers["ETag"]
-        again = client.get(address, headers={"If-None-Match": etag})
-        assert (again.status_code, again.data) == (304, b"")
+        for method in ("GET", "HEAD"):
+            again = client.open(address, method=method, headers={"If-None-Match": etag})
+            assert (again.status_code, again.data) == (304, b"")
+        assert client.get(address, headers={"If-None-Match": '"old"'}).status_code == 200
+        assert client.get(address, headers={"If-Match": "*"}).status_code == 200
+
+
+def test_what_a_failed_request_did_is_undone(app: Flask, client: FlaskClient) -> None:
+    def fail() -> str:
+        get_session().add(Category(name="Books"))
+        get_session().flush()
+        raise LookupError
+
+    with pytest.raises(LookupError), app.test_request_context():
+        fail()
+    assert client.get("/api/v1/categories").get_json() == []
+
+
+def test_an_id_is_not_used_again(
+    client: FlaskClient,
+    add_product: Callable[[str], Record],
+) -> None:
+    old = add_product("apple")
+    headers = {"If-Match": client.get(f"{PRODUCTS}/{old['id']}").headers["ETag"]}
+    assert client.delete(f"{PRODUCTS}/{old['id']}", headers=headers).status_code == 204
+    assert add_product("beech")["id"] != old["id"]
 
 
 def test_an_id_that_no_row_can_have_is_not_found(client: FlaskClient) -> None:

@@ -1,4 +1,5 @@
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,24 @@ def test_a_mistake_is_told_in_one_line(app: Flask) -> None:
     result = app.test_cli_runner().invoke(args=["db", "upgrade", "nowhere"])
     assert result.exit_code == 1
     assert result.output.endswith("\nError: Can't locate revision identified by 'nowhere'\n")
+
+
+def test_they_run_in_the_project_s_folder(
+    app: Flask,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = app.test_cli_runner().invoke(args=["db", "upgrade"])
+    assert result.exit_code == 1
+    assert "project's folder" in result.output
+
+
+def test_a_database_that_is_gone_is_told_in_one_line(make_app: Callable[..., Flask]) -> None:
+    app = make_app(DATABASE_URL="sqlite:////nowhere/file.sqlite3")
+    result = app.test_cli_runner().invoke(args=["db", "upgrade"])
+    assert result.exit_code == 1
+    assert result.output == "Error: the database: unable to open database file\n"
 
 
 def test_migrations_can_be_looked_at(app: Flask) -> None:

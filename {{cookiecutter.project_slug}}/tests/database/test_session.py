@@ -16,7 +16,9 @@ def test_a_session_lives_as_long_as_the_context(app: Flask) -> None:
         assert "session" not in g
 
 
-@pytest.mark.parametrize("url", ["oracle://server/name", "sqlite://server:port/name"])
+@pytest.mark.parametrize(
+    "url", ["oracle://server/name", "sqlite://server:port/name", "sqlite+nothing:///name"]
+)
 def test_an_unknown_database_is_refused_in_one_line(
     make_app: Callable[..., Flask], url: str
 ) -> None:

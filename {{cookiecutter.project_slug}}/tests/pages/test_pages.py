@@ -22,6 +22,11 @@ def test_people_get_errors_as_pages(client: FlaskClient) -> None:
     assert "Accept" in page.headers["Vary"]
 
 
+def test_the_order_of_preference_counts(client: FlaskClient) -> None:
+    accept = {"Accept": "application/problem+json, text/html;q=0.5"}
+    assert client.get("/nowhere", headers=accept).content_type == "application/problem+json"
+
+
 def test_programs_get_errors_as_problems(client: FlaskClient) -> None:
     for accept in ({}, {"Accept": "*/*"}, {"Accept": "application/json"}):
         assert client.get("/nowhere", headers=accept).content_type == "application/problem+json"

@@ -1,6 +1,6 @@
 """Tables: a category has many products."""
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, String
+from sqlalchemy import CheckConstraint, ForeignKey, Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from ..database import Base
@@ -24,6 +24,7 @@ class Product(Base):
     sku: Mapped[str] = mapped_column(String(40), unique=True)
     name: Mapped[str] = mapped_column(String(120))
     price_cents: Mapped[int]
+    stock: Mapped[int] = mapped_column(default=0)
     category_id: Mapped[int] = mapped_column(ForeignKey("category.id"))
     version: Mapped[int] = mapped_column()
 
@@ -32,7 +33,19 @@ class Product(Base):
     __mapper_args__ = {"version_id_col": version}  # noqa: RUF012 - not changed
     __table_args__ = (
         CheckConstraint("price_cents >= 0", name="price_not_negative"),
+        CheckConstraint("stock >= 0", name="stock_not_negative"),
         # Both orders in which the list is paged: all products, and those of one category.
         Index(None, "name", "id"),
         Index(None, "category_id", "name", "id"),
+        # The few that are sold out: where a partial index exists, it holds only those.
+        Index(
+            None,
+            "stock",
+            "name",
+            "id",
+            postgresql_where=text("stock = 0"),
+            sqlite_where=text("stock = 0"),
+        ),
+        # An id is never used again: else an old ETag could match another product.
+        {"sqlite_autoincrement": True},
     )

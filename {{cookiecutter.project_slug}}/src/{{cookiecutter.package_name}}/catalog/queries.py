@@ -1,15 +1,25 @@
 """Every query of the catalog, in one place; what a caller reads of a product is loaded with it."""
 
-from sqlalchemy import Select, select, tuple_
+from sqlalchemy import Select, func, literal_column, or_, select
 from sqlalchemy.orm import joinedload
 
 from .models import Category, Product
 from .schemas import Position
 
 
-def all_categories() -> Select[Category]:
-    """Order the categories by name."""
-    return select(Category).order_by(Category.name)
+def all_categories() -> Select[Category, int]:
+    """List the categories by name, each with the number of its products: one query, no N+1."""
+    counts = count_products().subquery()
+    return (
+        select(Category, func.coalesce(counts.c.products, 0))
+        .outerjoin(counts, counts.c.category_id == Category.id)
+        .order_by(Category.name)
+    )
+
+
+def count_products() -> Select[int, int]:
+    """Count each category's products."""
+    return select(Product.category_id, func.count().label("products")).group_by(Product.category_id)
 
 
 def one_product(product_id: int) -> Select[Product]:
@@ -21,6 +31,8 @@ def page_of_products(
     limit: int,
     after: Position | None = None,
     category_id: int | None = None,
+    *,
+    sold_out: bool = False,
 ) -> Select[Product]:
     """Take products by name, behind a position: the last page costs what the first does."""
     statement = (
@@ -31,8 +43,13 @@ def page_of_products(
     )
     if category_id is not None:
         statement = statement.where(Product.category_id == category_id)
+    if sold_out:
+        # No parameter: a plan for any value could not use the partial index.
+        statement = statement.where(Product.stock == literal_column("0"))
     if after is not None:
+        # The same as (name, id) > (after.name, after.id), in a form that every planner understands.
         statement = statement.where(
-            tuple_(Product.name, Product.id) > tuple_(after.name, after.id),
+            Product.name >= after.name,
+            or_(Product.name > after.name, Product.id > after.id),
         )
     return statement

@@ -3,16 +3,22 @@
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import Annotated, Self
 
-from msgspec import Meta, Struct, convert, json
+from msgspec import Meta, Struct, json
 
 from ..errors import InvalidInput
 
 Id = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 Cents = Annotated[int, Meta(ge=0, le=2**31 - 1)]
-Name = Annotated[str, Meta(min_length=1, max_length=120, pattern=r"^[^\x00-\x1f\x7f]+$")]
-CategoryName = Annotated[str, Meta(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f\x7f]+$")]
-Sku = Annotated[str, Meta(pattern=r"^[A-Z0-9][A-Z0-9-]{0,39}$")]
+Stock = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+# Ends with the text; `$` would let a last line break through in Python.
+PRINTABLE = r"^[^\x00-\x1f\x7f]+(?![\s\S])"
+Name = Annotated[str, Meta(max_length=120, pattern=PRINTABLE)]
+CategoryName = Annotated[str, Meta(max_length=80, pattern=PRINTABLE)]
+Sku = Annotated[str, Meta(max_length=40, pattern=r"^[A-Z0-9][A-Z0-9-]*(?![\s\S])")]
 Cursor = Annotated[str, Meta(max_length=1000, description="`next` of the page before")]
+
+# What text that is not base64, not JSON, of another shape, or nested too deeply raises.
+NOT_A_POSITION = (ValueError, RecursionError)
 
 
 class CategoryInput(Struct, forbid_unknown_fields=True):
@@ -28,6 +34,12 @@ class CategoryOutput(Struct):
     name: str
 
 
+class CategoryCount(CategoryOutput):
+    """A category in the list of all."""
+
+    products: int
+
+
 class ProductInput(Struct, forbid_unknown_fields=True):
     """A product as a client writes it."""
 
@@ -35,6 +47,7 @@ class ProductInput(Struct, forbid_unknown_fields=True):
     name: Name
     price_cents: Cents
     category_id: Id
+    stock: Stock = 0
 
 
 class ProductOutput(Struct):
@@ -44,7 +57,14 @@ class ProductOutput(Struct):
     sku: str
     name: str
     price_cents: int
+    stock: int
     category: CategoryOutput
+
+
+class Precondition(Struct, rename={"if_match": "If-Match"}):
+    """Which version a client has seen: its `ETag`, in quotes."""
+
+    if_match: str = ""
 
 
 class ProductQuery(Struct, forbid_unknown_fields=True):
@@ -53,6 +73,7 @@ class ProductQuery(Struct, forbid_unknown_fields=True):
     limit: Annotated[int, Meta(ge=1, le=100)] = 20
     after: Cursor | None = None
     category_id: Id | None = None
+    sold_out: bool = False
 
 
 class ProductPage(Struct):
@@ -65,7 +86,7 @@ class ProductPage(Struct):
 class Position(Struct, array_like=True):
     """A product's place in the list; as text it is opaque to clients."""
 
-    name: str
+    name: Name
     id: Id
 
     def __str__(self) -> str:
@@ -77,15 +98,5 @@ class Position(Struct, array_like=True):
         """Read what `str` wrote; anything else is the client's fault."""
         try:
             return json.decode(urlsafe_b64decode(text), type=cls)
-        except ValueError:
+        except NOT_A_POSITION:
             raise InvalidInput([{"field": "after", "problem": "is not a position"}]) from None
-
-
-def product_output(product: object) -> ProductOutput:
-    """Read a product from its row, and check it on the way out."""
-    return convert(product, ProductOutput, from_attributes=True)
-
-
-def category_output(category: object) -> CategoryOutput:
-    """Read a category from its row, and check it on the way out."""
-    return convert(category, CategoryOutput, from_attributes=True)

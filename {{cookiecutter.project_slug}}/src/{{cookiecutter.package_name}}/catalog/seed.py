@@ -1,11 +1,16 @@
-"""`flask seed`: a little data to look at."""
+"""`flask seed`: data to look at, and to measure with."""
+
+from collections.abc import Iterator
 
 import click
 from flask.cli import with_appcontext
 from sqlalchemy import exists, select
 
 from ..database import get_session
-from .models import Category, Product
+from ..database.commands import told_in_one_line
+from .bulk import save_products
+from .models import Category
+from .schemas import ProductInput
 
 EXAMPLES = {
     "Books": [("A Field Guide to Ferns", 2450), ("Tides and Currents", 1890)],
@@ -15,17 +20,33 @@ EXAMPLES = {
 
 
 @click.command
+@click.option("--more", default=0, metavar="N", help="Add N made-up products, to try it at size.")
 @with_appcontext
-def seed() -> None:
+def seed(more: int) -> None:
     """Load example data into an empty catalog."""
+    with told_in_one_line():
+        click.echo(load(more))
+
+
+def load(more: int) -> str:
+    """Load everything or nothing, and say which."""
     session = get_session()
     if session.scalar(select(exists(select(Category.id)))):
-        click.echo("The catalog is not empty: nothing was loaded.")
-        return
-    for name, products in EXAMPLES.items():
-        category = Category(name=name)
-        for number, (product, price_cents) in enumerate(products, start=1):
-            sku = f"{name.upper()}-{number}"
-            session.add(Product(sku=sku, name=product, price_cents=price_cents, category=category))
+        return "The catalog is not empty: nothing was loaded."
+    categories = [Category(name=name) for name in EXAMPLES]
+    session.add_all(categories)
+    session.flush()
+    saved = save_products(make_products([category.id for category in categories], more))
     session.commit()
-    click.echo(f"Loaded {len(EXAMPLES)} categories with their products.")
+    return f"Loaded {len(categories)} categories and {saved} products."
+
+
+def make_products(categories: list[int], more: int) -> Iterator[ProductInput]:
+    """Make the examples, and then `more` products, spread over the categories."""
+    for category_id, (category, products) in zip(categories, EXAMPLES.items(), strict=True):
+        for number, (name, price_cents) in enumerate(products, start=1):
+            yield ProductInput(f"{category.upper()}-{number}", name, price_cents, category_id, 10)
+    for number in range(more):
+        category_id = categories[number % len(categories)]
+        stock = number % 100
+        yield ProductInput(f"MORE-{number}", f"Product {number:07}", number, category_id, stock)

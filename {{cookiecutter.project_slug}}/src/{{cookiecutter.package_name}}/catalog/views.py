@@ -3,11 +3,13 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
+from typing import Any
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, request, url_for
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm.exc import StaleDataError
 from werkzeug.exceptions import Conflict, NotFound, PreconditionFailed, PreconditionRequired
+from werkzeug.http import parse_etags
 
 from ..api import operation
 from ..database import get_session
@@ -15,100 +17,107 @@ from ..errors import InvalidInput, Problem
 from . import queries
 from .models import Category, Product
 from .schemas import (
+    CategoryCount,
     CategoryInput,
     CategoryOutput,
     Position,
+    Precondition,
     ProductInput,
     ProductOutput,
     ProductPage,
     ProductQuery,
-    category_output,
-    product_output,
 )
 
 blueprint = Blueprint("catalog", __name__, url_prefix="/api/v1")
-
-ProductAnswer = tuple[ProductOutput, int, dict[str, str]]
 
 PRODUCT = "/products/<int(max=2147483647):product_id>"
 
 
 @blueprint.get("/categories")
-@operation("Categories", {200: list[CategoryOutput]})
-def list_categories() -> list[CategoryOutput]:
-    """List all categories."""
-    categories = get_session().scalars(queries.all_categories())
-    return [category_output(category) for category in categories]
+@operation("Categories", {200: list[CategoryCount]})
+def list_categories() -> list[CategoryCount]:
+    """List all categories, with the number of their products."""
+    found = get_session().execute(queries.all_categories())
+    return [CategoryCount(category.id, category.name, products) for category, products in found]
 
 
 @blueprint.post("/categories")
 @operation("Categories", {201: CategoryOutput, 409: Problem})
-def create_category(json: CategoryInput) -> tuple[CategoryOutput, int]:
+def create_category(json: CategoryInput) -> tuple[Category, int]:
     """Add a category; 409 when its name is taken."""
     category = Category(name=json.name)
     with saving("A category of this name is there already."):
         get_session().add(category)
-    return category_output(category), 201
+    return category, 201
 
 
 @blueprint.get("/products")
 @operation("Products", {200: ProductPage})
-def list_products(query: ProductQuery) -> ProductPage:
+def list_products(query: ProductQuery) -> dict[str, Any]:
     """List products by name, a page at a time."""
-    after = Position.parse(query.after) if query.after else None
-    statement = queries.page_of_products(query.limit + 1, after, query.category_id)
+    statement = queries.page_of_products(
+        query.limit + 1,
+        Position.parse(query.after) if query.after else None,
+        query.category_id,
+        sold_out=query.sold_out,
+    )
     found = get_session().scalars(statement).all()
     page = found[: query.limit]
-    return ProductPage(
-        items=[product_output(product) for product in page],
-        next=str(Position(page[-1].name, page[-1].id)) if len(found) > len(page) else None,
-    )
+    after = str(Position(page[-1].name, page[-1].id)) if len(found) > len(page) else None
+    return {"items": page, "next": after}
 
 
 @blueprint.post("/products")
 @operation("Products", {201: ProductOutput, 409: Problem})
-def create_product(json: ProductInput) -> ProductAnswer:
+def create_product(json: ProductInput) -> tuple[Product, int, dict[str, str]]:
     """Add a product; 409 when its SKU is taken."""
     product = Product()
     with saving("A product with this SKU is there already."):
         write(product, json)
         get_session().add(product)
-    return product_answer(product, 201)
+    location = url_for(".read_product", product_id=product.id)
+    return product, 201, {"ETag": etag(product), "Location": location}
 
 
 @blueprint.get(PRODUCT)
 @operation("Products", {200: ProductOutput, 404: Problem})
-def read_product(product_id: int) -> ProductAnswer:
+def read_product(product_id: int) -> tuple[Product, int, dict[str, str]]:
     """Show a product; its `ETag` is what a later change must name."""
-    return product_answer(find(product_id))
+    product = find(product_id)
+    return product, 200, {"ETag": etag(product)}
 
 
 @blueprint.put(PRODUCT)
 @operation("Products", {200: ProductOutput, 404: Problem, 409: Problem, 412: Problem, 428: Problem})
-def update_product(product_id: int, json: ProductInput) -> ProductAnswer:
+def update_product(
+    product_id: int,
+    headers: Precondition,
+    json: ProductInput,
+) -> tuple[Product, int, dict[str, str]]:
     """Replace a product, if it is still as the `If-Match` header says."""
-    product = find_unchanged(product_id)
+    product = find_unchanged(product_id, headers)
     with saving("A product with this SKU is there already."):
         write(product, json)
-    return product_answer(product)
+    return product, 200, {"ETag": etag(product)}
 
 
 @blueprint.delete(PRODUCT)
 @operation("Products", {204: None, 404: Problem, 412: Problem, 428: Problem})
-def delete_product(product_id: int) -> tuple[str, int]:
+def delete_product(product_id: int, headers: Precondition) -> tuple[None, int]:
     """Remove a product, if it is still as the `If-Match` header says."""
-    product = find_unchanged(product_id)
+    product = find_unchanged(product_id, headers)
     with saving("Something still refers to this product."):
         get_session().delete(product)
-    return "", 204
+    return None, 204
 
 
 @blueprint.after_request
 def answer_conditionally(response: Response) -> Response:
-    """Spare a client the body that it has already: 304."""
-    if request.method == "GET" and response.status_code == HTTPStatus.OK:
+    """Spare a client the body that it has already: 304 (RFC 9110, section 13.1.2)."""
+    if request.method in {"GET", "HEAD"} and response.status_code == HTTPStatus.OK:
         response.add_etag()
-        response.make_conditional(request)
+        if known := request.headers.get("If-None-Match"):
+            response.make_conditional({"REQUEST_METHOD": "GET", "HTTP_IF_NONE_MATCH": known})
     return response
 
 
@@ -120,14 +129,19 @@ def find(product_id: int) -> Product:
     return product
 
 
-def find_unchanged(product_id: int) -> Product:
+def find_unchanged(product_id: int, headers: Precondition) -> Product:
     """Load a product that the client has seen in its present version (RFC 9110, section 13.1.1)."""
     product = find(product_id)
-    if not request.if_match:
+    if not headers.if_match:
         raise PreconditionRequired("Name the version to change: send its `ETag` as `If-Match`.")
-    if str(product.version) not in request.if_match:
+    if str(product.version) not in parse_etags(headers.if_match):
         raise PreconditionFailed("The product has changed since: read it again.")
     return product
+
+
+def etag(product: Product) -> str:
+    """Name a product's version, as a strong validator."""
+    return f'"{product.version}"'
 
 
 def write(product: Product, given: ProductInput) -> None:
@@ -139,6 +153,7 @@ def write(product: Product, given: ProductInput) -> None:
     product.sku = given.sku
     product.name = given.name
     product.price_cents = given.price_cents
+    product.stock = given.stock
 
 
 @contextmanager
@@ -151,8 +166,3 @@ def saving(conflict: str) -> Iterator[None]:
         raise Conflict(conflict) from None
     except StaleDataError:
         raise PreconditionFailed("The product has changed since: read it again.") from None
-
-
-def product_answer(product: Product, status: int = 200) -> ProductAnswer:
-    """Show a product with its version."""
-    return product_output(product), status, {"ETag": f'"{product.version}"'}

@@ -1,28 +1,44 @@
 """The database: one engine an application, one session a request."""
 
+import os
+from types import ModuleType
+
+import structlog
 from flask import Flask, current_app, g
-from sqlalchemy import Engine, MetaData, make_url, text
-from sqlalchemy.exc import ArgumentError
+from flask.typing import ResponseReturnValue
+from sqlalchemy import Engine, MetaData, make_url
+from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
+from werkzeug.exceptions import ServiceUnavailable
 
 from .. import health
 from ..config import SettingsError
 from . import (
     commands,
+    # {% if cookiecutter.database == "mysql" %}
+    mysql,
+    # {% endif %}
     # {% if cookiecutter.database == "postgresql" %}
     postgresql,
     # {% endif %}
     sqlite,
+    statements,
 )
 
 DIALECTS = {
+    # {% if cookiecutter.database == "mysql" %}
+    "mysql": mysql,
+    "mariadb": mysql,
+    # {% endif %}
     # {% if cookiecutter.database == "postgresql" %}
     "postgresql": postgresql,
     # {% endif %}
     "sqlite": sqlite,
 }
-# What SQLAlchemy raises for a URL that it cannot read, and we for one of another database.
-MALFORMED = (ArgumentError, KeyError, ValueError)
+
+# What a URL raises that cannot be read, or that names a database or a driver that is not here.
+MALFORMED = (ArgumentError, ImportError, KeyError, ValueError)
 
 
 class Base(DeclarativeBase):
@@ -43,12 +59,20 @@ def init_app(app: Flask) -> None:
     """Make the engine, which connects when it is first used."""
     try:
         url = make_url(app.config["DATABASE_URL"])
-        dialect = DIALECTS[url.get_backend_name()]
+        engine = DIALECTS[url.get_backend_name()].make_engine(url, app.config)
     except MALFORMED:
         raise SettingsError([f"DATABASE_URL: expected {' or '.join(DIALECTS)}://…"]) from None
-    engine = dialect.make_engine(url, app.config)
+    statements.watch(
+        engine,
+        slow_ms=app.config["DATABASE_SLOW_MS"],
+        repeated=app.config["DATABASE_REPEATED"] if app.debug else 0,
+    )
+    # Connections cannot be shared by processes: a forked child begins with an empty pool.
+    os.register_at_fork(after_in_child=lambda: engine.dispose(close=False))
     app.extensions["database"] = sessionmaker(engine, expire_on_commit=False)
     app.teardown_appcontext(close)
+    app.register_error_handler(OperationalError, respond_unavailable)
+    app.register_error_handler(PoolTimeoutError, respond_unavailable)
     app.cli.add_command(commands.db)
     health.add_check(app, "database", lambda: ping(engine))
 
@@ -67,6 +91,17 @@ def get_session() -> Session:
     return session
 
 
+def get_dialect() -> ModuleType:
+    """Return the module that knows what differs from one database to another."""
+    return DIALECTS[get_engine().dialect.name]
+
+
+def respond_unavailable(error: Exception) -> ResponseReturnValue:
+    """Answer 503: the database is gone, too slow or too busy, and will come back."""
+    structlog.get_logger().error("database unavailable", error=str(getattr(error, "orig", error)))
+    return current_app.handle_http_exception(ServiceUnavailable(retry_after=5))
+
+
 def close(_: BaseException | None = None) -> None:
     """Roll back what was not committed, and give the connection back."""
     if "session" in g:
@@ -74,6 +109,11 @@ def close(_: BaseException | None = None) -> None:
 
 
 def ping(engine: Engine) -> None:
-    """Raise when the database does not answer a query."""
-    with engine.connect() as connection:
-        connection.execute(text("SELECT 1"))
+    """Raise when the database does not answer, asked on a connection outside of a busy pool."""
+    pool = engine.pool.recreate()
+    try:
+        connection = pool.connect()
+        connection.cursor().execute("SELECT 1")
+        connection.close()
+    finally:
+        pool.dispose()

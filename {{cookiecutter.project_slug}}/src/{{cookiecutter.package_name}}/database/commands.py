@@ -2,47 +2,61 @@
 
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import click
-from alembic import command
-from alembic.config import Config
-from alembic.util import CommandError
 from flask.cli import AppGroup
+from sqlalchemy.exc import DBAPIError
+
+db = AppGroup("db", help="Change the database's schema by migrations.")
 
 
-class MigrationGroup(AppGroup):
-    """Says what Alembic refuses in one line, without a traceback."""
+@contextmanager
+def told_in_one_line() -> Iterator[None]:
+    """End a command with what the database refused, instead of a traceback."""
+    try:
+        yield
+    except DBAPIError as error:
+        reason = " ".join(str(error.orig).split())
+        raise click.ClickException(f"the database: {reason}") from error
 
-    def invoke(self, ctx: click.Context) -> object:
-        """Run the command that was asked for."""
+
+def run(name: str, *arguments: Any, **options: Any) -> None:
+    """Run a command of Alembic; what it or the database refuses is told in one line."""
+    # It takes 0.1 s and 10 MB to import: only those who migrate need it.
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
+    from alembic.util import CommandError  # noqa: PLC0415
+
+    if not Path("pyproject.toml").exists():
+        raise click.ClickException(
+            "`flask db` runs in the project's folder, where pyproject.toml is"
+        )
+    logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
+    config = Config(toml_file="pyproject.toml", stdout=sys.stdout)
+    with told_in_one_line():
         try:
-            return super().invoke(ctx)
+            getattr(command, name)(config, *arguments, **options)
         except CommandError as error:
             raise click.ClickException(str(error)) from error
-
-
-db = MigrationGroup("db", help="Change the database's schema by migrations.")
-
-
-def get_config() -> Config:
-    """Read `[tool.alembic]` of pyproject.toml: commands run in the project's folder."""
-    logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
-    return Config(toml_file="pyproject.toml", stdout=sys.stdout)
 
 
 @db.command()
 @click.argument("revision", default="head")
 @click.option("--sql", is_flag=True, help="Print the SQL instead of running it.")
 def upgrade(revision: str, *, sql: bool) -> None:
-    """Migrate up to REVISION, by default to the newest."""
-    command.upgrade(get_config(), revision, sql=sql)
+    """Migrate up to REVISION, by default to the newest. Several at once wait for each other."""
+    run("upgrade", revision, sql=sql)
 
 
 @db.command()
 @click.argument("revision", default="-1")
 def downgrade(revision: str) -> None:
     """Migrate down to REVISION, by default by one; `base` removes everything."""
-    command.downgrade(get_config(), revision)
+    run("downgrade", revision)
 
 
 @db.command()
@@ -50,22 +64,22 @@ def downgrade(revision: str) -> None:
 @click.option("--empty", is_flag=True, help="Leave it to be written by hand.")
 def revision(message: str, *, empty: bool) -> None:
     """Write a migration, named MESSAGE, from what the models and the database differ in."""
-    command.revision(get_config(), message, autogenerate=not empty)
+    run("revision", message, autogenerate=not empty)
 
 
 @db.command()
 def check() -> None:
     """Fail when the models and the migrations differ."""
-    command.check(get_config())
+    run("check")
 
 
 @db.command()
 def current() -> None:
     """Show the migration that the database is at."""
-    command.current(get_config(), verbose=True)
+    run("current", verbose=True)
 
 
 @db.command()
 def history() -> None:
     """List the migrations."""
-    command.history(get_config(), verbose=False, indicate_current=True)
+    run("history", indicate_current=True)

@@ -2,7 +2,7 @@
 
 from flask import Blueprint, Flask, render_template
 
-from ..api import openapi
+from ..api.docs import openapi
 from . import errors
 
 blueprint = Blueprint("pages", __name__)

@@ -5,6 +5,8 @@ from werkzeug.exceptions import HTTPException
 
 from .. import errors
 
+JSON_OR_HTML = ["application/problem+json", "application/json", "text/html"]
+
 
 def init_app(app: Flask) -> None:
     """Take the place of the handler that knows JSON only."""
@@ -14,7 +16,7 @@ def init_app(app: Flask) -> None:
 def respond(error: HTTPException) -> Response:
     """Answer with a page or with a problem, and tell caches that it depends on `Accept`."""
     response = errors.respond(error)
-    if request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html":
+    if request.accept_mimetypes.best_match(JSON_OR_HTML) == "text/html":
         response.data = render_template("error.html", problem=errors.describe(error))
         response.content_type = "text/html; charset=utf-8"
     response.vary.add("Accept")

@@ -1,0 +1,40 @@
+# `make new` makes a project; the rest is for work on the template. Python 3.11 or newer is all that must be there.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+SOURCE := hooks tests benchmarks
+
+.DEFAULT_GOAL := help
+.PHONY: help setup new test check format bench
+
+help: ## list these verbs
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
+
+setup: $(READY) ## build .venv, with everything pinned and hashed
+
+new: $(READY) ## make a project: ARGS="--no-input -o DIR project_name='Blue Shop'" asks nothing
+	@$(BIN)/cookiecutter . $(ARGS)
+
+test: $(READY) ## prove every combination of answers: ARGS="-k default" picks some tests
+	$(BIN)/pytest $(ARGS)
+
+check: $(READY) ## format, lint and types of the template's own code
+	$(BIN)/ruff format --check $(SOURCE)
+	$(BIN)/ruff check $(SOURCE)
+	$(BIN)/mypy $(SOURCE)
+
+format: $(READY) ## format the template's own code, and mend what ruff can
+	$(BIN)/ruff check --fix $(SOURCE)
+	$(BIN)/ruff format $(SOURCE)
+
+bench: $(READY) ## measure how long a bake takes
+	$(BIN)/python -m benchmarks.bake
+
+$(READY): requirements.txt
+	@command -v "$(PYTHON)" >/dev/null || { echo "Python 3.11 or newer is needed: install it, or name it: make PYTHON=/path/to/python" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ": name another one with make PYTHON=/path/to/python")'
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { echo "Python cannot make virtual environments: on Debian and Ubuntu, apt-get install python3-venv" >&2; exit 1; }
+	@echo "Setting up .venv, once ..."
+	@"$(PYTHON)" -m venv --clear .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@touch $@

@@ -1,0 +1,136 @@
+"""The worked example of docs/adding-an-option.md, step by step as it is written there."""
+
+import re
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.answers import PROJECT, TEMPLATE
+from tests.conftest import Run
+from tests.test_source import INDEX_FILES, tracked
+
+DOCUMENT = TEMPLATE / "docs" / "adding-an-option.md"
+STEP = re.compile(
+    r"^(?:New file `(?P<new>[^`\n]+)`|"
+    r"In `(?P<path>[^`\n]+)`, (?P<where>after|before) the line `(?P<anchor>[^`\n]+)`):\n\n"
+    r"```\w*\n(?P<text>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
+)
+OPTION = "maintenance"
+
+
+@dataclass(frozen=True)
+class Step:
+    """A text, and where it goes."""
+
+    path: str
+    where: str
+    anchor: str
+    text: str
+
+    def apply(self, template: Path) -> None:
+        """Do what the document says."""
+        path = template / self.path
+        if not self.anchor:
+            assert not path.exists(), f"{self.path} is there already"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(self.text, encoding="utf-8")
+            return
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        found = [number for number, line in enumerate(lines) if line.strip() == self.anchor.strip()]
+        assert len(found) == 1, f"{self.path} has the line `{self.anchor}` {len(found)} times, not once"
+        lines.insert(found[0] + (self.where == "after"), self.text)
+        path.write_text("".join(lines), encoding="utf-8")
+
+
+TEXT = DOCUMENT.read_text(encoding="utf-8") if DOCUMENT.exists() else ""
+STEPS = [
+    Step(found["new"] or found["path"], found["where"] or "", found["anchor"] or "", found["text"])
+    for found in STEP.finditer(TEXT)
+]
+NEW = {step.path for step in STEPS if not step.anchor}
+TOUCHED = {step.path for step in STEPS}
+# What a person who makes projects never sees: the template's own documents.
+DOCUMENTS = {path for path in TOUCHED if path.startswith("docs/")}
+
+
+@pytest.fixture
+def extended(tmp_path: Path) -> Path:
+    """A copy of the whole template, in which every step is done."""
+    copy = tmp_path / "template"
+    for path in tracked():
+        target = copy / path.relative_to(TEMPLATE)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(path, target)
+    for step in STEPS:
+        step.apply(copy)
+    return copy
+
+
+def test_it_says_how_much_is_touched() -> None:
+    """The price of an option is counted, and stays within what the design allows."""
+    assert STEPS
+    prefix = f"{PROJECT.name}/"
+    index = {path.removeprefix(prefix) for path in TOUCHED - NEW if path.startswith(prefix)}
+    assert index <= set(INDEX_FILES)
+    assert len(index) <= 3
+    numbers = ["none", "one", "two", "three", "four", "five", "six", "seven", "eight"]
+    told = " ".join(TEXT.split())
+    assert f"**{numbers[len(TOUCHED)]} files**" in told
+    assert f"{numbers[len(NEW)]} new" in told
+    assert f"{numbers[len(index)]} index files" in told
+    assert {"cookiecutter.json", *NEW, *DOCUMENTS, *(prefix + path for path in index)} == TOUCHED
+
+
+def test_every_block_is_a_step() -> None:
+    """No block that holds a part of the example is overlooked for a slip in its introduction."""
+    example = TEXT.partition("\n## The example")[2].partition("\n## ")[0]
+    blocks = re.findall(r"(?m)^```(?!console$)\w+$", example)
+    assert len(blocks) == len(STEPS)
+
+
+@pytest.mark.parametrize("chosen", [True, False])
+def test_both_values(chosen: bool, extended: Path, tmp_path: Path, environment: Path, run: Run) -> None:  # noqa: FBT001
+    """With the option its files are there, without it nothing speaks of it; either project passes its tests."""
+    cookiecutter = Path(sys.executable).with_name("cookiecutter")
+    answer = "yes" if chosen else "no"
+    made = run(cookiecutter, extended, "--no-input", "-o", tmp_path / "out", f"{OPTION}={answer}", cwd=tmp_path)
+    assert made.returncode == 0, made.stdout + made.stderr
+    (project,) = (tmp_path / "out").iterdir()
+
+    for path in NEW:
+        rendered = path.removeprefix(f"{PROJECT.name}/").replace("{{cookiecutter.package_name}}", "my_service")
+        assert (project / rendered).exists() is chosen
+    texts = {path: path.read_text(encoding="utf-8") for path in project.rglob("*") if path.is_file()}
+    assert OPTION in texts.pop(project / ".template.yaml"), "the answer is not recorded"
+    texts.pop(project / "README.md")  # it may show the answers
+    speaking = [path for path, text in texts.items() if OPTION in text.lower()]
+    assert bool(speaking) is chosen
+
+    for command in (
+        ["ruff", "format", "--check", "--no-cache"],
+        ["ruff", "check", "--no-cache"],
+        ["python", "-m", "pytest", "-p", "no:cacheprovider", "--cov"],
+    ):
+        result = run(environment / command[0], *command[1:], cwd=project)
+        assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_the_template_proves_it(extended: Path, environment: Path, run: Run, request: pytest.FixtureRequest) -> None:
+    """The option keeps the rules, and the template's tests prove it without a line about it."""
+    assert environment.exists()  # made once, and found by the tests of the copy
+    cache = request.config.rootpath / str(request.config.getini("cache_dir"))
+    command = [sys.executable, "-m", "pytest", "--numprocesses=0", "-o", f"cache_dir={cache}"]
+    assert run("git", "-c", "init.defaultBranch=main", "init", "--quiet", cwd=extended).returncode == 0
+
+    def prove(*arguments: str, **variables: str) -> None:
+        result = run(*command, *arguments, cwd=extended, COLUMNS="120", **variables)
+        assert result.returncode == 0, result.stdout + result.stderr
+
+    prove("tests/test_docs.py", UPDATE_DOCS="1")
+    assert f"`{OPTION}`" in (extended / "README.md").read_text(encoding="utf-8")
+    prove("tests/test_source.py", "tests/test_docs.py")
+    prove("tests/test_renders.py", "-k", "minimal or full")

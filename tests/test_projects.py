@@ -1,0 +1,46 @@
+"""Every row's project passes its own tests, and the default one sets itself up as it does for its users."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.answers import DEFAULT, each
+from tests.conftest import Run
+from tests.services import fetch, free_port, serving
+
+
+@each()
+def test_passes_its_own_tests(workspace: Path, environment: Path, run: Run) -> None:
+    """All of its tests, with all of its coverage, in the shared environment."""
+    result = run(environment / "python", "-m", "pytest", "-p", "no:cacheprovider", "--cov", cwd=workspace)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@each([DEFAULT])
+def test_sets_itself_up(workspace: Path, bare: dict[str, str], run: Run, tmp_path: Path) -> None:
+    """With nothing but Python and make, its verbs set up, check, test and serve."""
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    python = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    base = Path(sys.base_prefix) / "bin" / python
+    (programs / "python3").symlink_to(base)
+    assert not shutil.which("uv", path="/usr/bin:/bin")
+    bare = {**bare, "PATH": f"{programs}:/usr/bin:/bin"}
+
+    for verb in ("test", "check"):
+        result = run("make", verb, cwd=workspace, PATH=bare["PATH"])
+        assert result.returncode == 0, result.stdout + result.stderr
+
+    port = free_port()
+    site = f"http://127.0.0.1:{port}"
+    command = ["make", "run", f"PORT={port}"]
+    with serving(command, workspace, bare, f"{site}/health/ready", tmp_path / "log"):
+        for page, kind in {"/": "text/html", "/docs": "text/html", "/health/ready": "application/json"}.items():
+            answer = fetch(site + page, Accept="text/html,*/*;q=0.5")
+            assert answer.status == 200, page
+            assert answer.headers.get_content_type() == kind, page
+            assert answer.headers["Content-Security-Policy"] or kind != "text/html", page
+    with pytest.raises(OSError, match="refused"):
+        fetch(site, within=5)

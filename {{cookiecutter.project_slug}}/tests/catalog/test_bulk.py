@@ -1,0 +1,50 @@
+from collections.abc import Iterator
+
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import func, select
+
+from {{ cookiecutter.package_name }}.catalog.bulk import BATCH, save_products
+from {{ cookiecutter.package_name }}.catalog.models import Category, Product
+from {{ cookiecutter.package_name }}.catalog.schemas import ProductInput
+from {{ cookiecutter.package_name }}.database import get_session
+
+
+def add_category() -> int:
+    category = Category(name="Books")
+    get_session().add(category)
+    get_session().flush()
+    return category.id
+
+
+def count() -> int:
+    return get_session().scalar(select(func.count()).select_from(Product)) or 0
+
+
+def test_many_products_are_saved_a_batch_at_a_time(app: Flask) -> None:
+    with app.app_context():
+        category_id = add_category()
+
+        def products() -> Iterator[ProductInput]:
+            for number in range(10_000):
+                if number % BATCH == 0:
+                    assert count() == number
+                yield ProductInput(f"P-{number}", "Pen", 100, category_id)
+
+        assert save_products(products()) == 10_000
+        assert count() == 10_000
+
+
+def test_a_product_that_is_there_is_replaced(app: Flask, client: FlaskClient) -> None:
+    with app.app_context():
+        category_id = add_category()
+        save_products([ProductInput("P-1", "Pen", 100, category_id)])
+        save_products(
+            ProductInput(sku, name, 200, category_id, 7)
+            for sku, name in [("P-1", "Red pen"), ("P-2", "Blue pen")]
+        )
+        get_session().commit()
+    blue, red = client.get("/api/v1/products").get_json()["items"]
+    assert (blue["sku"], red["sku"]) == ("P-2", "P-1")
+    assert (red["name"], red["price_cents"], red["stock"]) == ("Red pen", 200, 7)
+    assert client.get(f"/api/v1/products/{red['id']}").headers["ETag"] == '"2"'
