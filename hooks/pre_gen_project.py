@@ -10,7 +10,7 @@ answers = dict(json.loads(r"""{{ cookiecutter.items()|list|tojson }}"""))
 taken = {*sys.stdlib_module_names, *keyword.kwlist, *answers["_reserved"]}
 
 
-def fault(value: str, pattern: str, must: str, free: bool = False) -> str:
+def fault(value: str, pattern: str, must: str, *, free: bool = False) -> str:
     """Say what is wrong with a value; nothing, when it keeps the rule."""
     if not re.fullmatch(pattern, value):
         return must

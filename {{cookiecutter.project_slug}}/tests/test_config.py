@@ -1,6 +1,10 @@
 import pytest
 
-from {{ cookiecutter.package_name }}.config import EMBEDDED, SettingsError, load_settings
+from {{ cookiecutter.package_name }}.config import (
+    EMBEDDED,
+    SettingsError,
+    load_settings,
+)
 
 PRODUCTION = EMBEDDED | {
     "SECRET_KEY": "0123456789abcdef0123456789abcdef",

@@ -9,5 +9,6 @@ def test_a_server_finds_the_application(monkeypatch: pytest.MonkeyPatch) -> None
     for name in Settings.__struct_fields__:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("FLASK_TESTING", "true")
-    client = import_module("{{ cookiecutter.package_name }}.wsgi").app.test_client()
+    package = "{{ cookiecutter.package_name }}"
+    client = import_module(f"{package}.wsgi").app.test_client()
     assert client.get("/health/live").status_code == 200

@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from {{ cookiecutter.package_name }}.database import partial
+
 revision = "0001"
 down_revision = None
 branch_labels = None
@@ -47,8 +49,7 @@ def upgrade() -> None:
         op.f("ix_product_stock_name_id"),
         "product",
         ["stock", "name", "id"],
-        postgresql_where=sa.text("stock = 0"),
-        sqlite_where=sa.text("stock = 0"),
+        **partial("stock = 0"),
     )
 
 

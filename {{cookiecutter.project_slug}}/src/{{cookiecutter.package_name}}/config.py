@@ -22,6 +22,21 @@ class Settings(Struct, frozen=True, kw_only=True):
     DEBUG: bool = False
     TESTING: bool = False
 
+    # {% if cookiecutter.__database %}
+    DATABASE_URL: Annotated[str, Meta(pattern=r"^[a-z0-9]+(\+[a-z0-9]+)?://")]
+    DATABASE_STATEMENT_TIMEOUT: Seconds = 10.0
+    DATABASE_SLOW_MS: Count = 200
+    DATABASE_REPEATED: Count = 10
+
+    # {% endif %}
+    # {% if cookiecutter.__pooled %}
+    DATABASE_POOL_SIZE: Annotated[int, Meta(ge=1)] = 5
+    DATABASE_POOL_OVERFLOW: Count = 5
+    DATABASE_POOL_PRE_PING: bool = True
+    DATABASE_POOL_RECYCLE: Annotated[int, Meta(ge=1)] = 1800
+    DATABASE_CONNECT_TIMEOUT: Annotated[int, Meta(ge=1)] = 3
+
+    # {% endif %}
     SECRET_KEY: Secret
     SECRET_KEY_FALLBACKS: list[Secret] = []
     ALLOWED_HOSTS: Annotated[list[Host], Meta(min_length=1)]
@@ -32,20 +47,6 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     LOG_LEVEL: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     READINESS_TIMEOUT: Seconds = 2.0
-    # {% if cookiecutter.__database %}
-
-    DATABASE_URL: Annotated[str, Meta(pattern=r"^[a-z0-9]+(\+[a-z0-9]+)?://")]
-    DATABASE_STATEMENT_TIMEOUT: Seconds = 10.0
-    DATABASE_SLOW_MS: Count = 200
-    DATABASE_REPEATED: Count = 10
-    # {% endif %}
-    # {% if cookiecutter.__pooled %}
-    DATABASE_POOL_SIZE: Annotated[int, Meta(ge=1)] = 5
-    DATABASE_POOL_OVERFLOW: Count = 5
-    DATABASE_POOL_PRE_PING: bool = True
-    DATABASE_POOL_RECYCLE: Annotated[int, Meta(ge=1)] = 1800
-    DATABASE_CONNECT_TIMEOUT: Annotated[int, Meta(ge=1)] = 3
-    # {% endif %}
 
 
 # What debug and testing mode use for a variable that is not set.

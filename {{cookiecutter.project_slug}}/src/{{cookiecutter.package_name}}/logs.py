@@ -8,15 +8,13 @@ import sys
 from collections.abc import Iterable
 from contextvars import ContextVar
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, TextIO, cast
+from typing import Any, TextIO, cast
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 import msgspec
 import structlog
 from flask import Flask
 from structlog.contextvars import bind_contextvars, clear_contextvars, merge_contextvars
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 QUIET = "/health/"
@@ -101,15 +99,15 @@ def serialize(event: dict[str, Any], **_: object) -> str:
 class RequestLog:
     """WSGI middleware: gives each request an id, sends it back, and logs one line a request."""
 
-    def __init__(self, wsgi_app: "WSGIApplication", *, trusts_proxy: bool) -> None:
+    def __init__(self, wsgi_app: WSGIApplication, *, trusts_proxy: bool) -> None:
         self.wsgi_app = wsgi_app
         self.trusts_proxy = trusts_proxy
         self.log = structlog.get_logger().bind()
 
     def __call__(
         self,
-        environ: "WSGIEnvironment",
-        start_response: "StartResponse",
+        environ: WSGIEnvironment,
+        start_response: StartResponse,
     ) -> Iterable[bytes]:
         """Answer as the wrapped application does; `duration_ms` ends before the body is sent."""
         started = perf_counter()
@@ -142,7 +140,7 @@ class RequestLog:
                 **more,
             )
 
-    def identify(self, environ: "WSGIEnvironment") -> str:
+    def identify(self, environ: WSGIEnvironment) -> str:
         """Take over a trusted proxy's id when it is one, else make one."""
         given = environ.get("HTTP_X_REQUEST_ID", "")
         if self.trusts_proxy and REQUEST_ID.fullmatch(given):

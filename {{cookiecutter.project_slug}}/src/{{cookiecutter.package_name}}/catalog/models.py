@@ -1,9 +1,9 @@
 """Tables: a category has many products."""
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, String, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from ..database import Base
+from ..database import Base, partial
 
 
 class Category(Base):
@@ -38,14 +38,7 @@ class Product(Base):
         Index(None, "name", "id"),
         Index(None, "category_id", "name", "id"),
         # The few that are sold out: where a partial index exists, it holds only those.
-        Index(
-            None,
-            "stock",
-            "name",
-            "id",
-            postgresql_where=text("stock = 0"),
-            sqlite_where=text("stock = 0"),
-        ),
+        Index(None, "stock", "name", "id", **partial("stock = 0")),
         # An id is never used again: else an old ETag could match another product.
         {"sqlite_autoincrement": True},
     )

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 
 import click
 from flask.cli import with_appcontext
-from sqlalchemy import exists, select
+from sqlalchemy import exists, select, text
 
-from ..database import get_session
+from ..database import get_dialect, get_session
 from ..database.commands import told_in_one_line
 from .bulk import save_products
-from .models import Category
+from .models import Category, Product
 from .schemas import ProductInput
 
 EXAMPLES = {
@@ -37,6 +37,9 @@ def load(more: int) -> str:
     session.add_all(categories)
     session.flush()
     saved = save_products(make_products([category.id for category in categories], more))
+    session.commit()
+    # So that the planner knows how many there are now.
+    session.execute(text(f"{get_dialect().ANALYZE} {Product.__tablename__}"))
     session.commit()
     return f"Loaded {len(categories)} categories and {saved} products."
 

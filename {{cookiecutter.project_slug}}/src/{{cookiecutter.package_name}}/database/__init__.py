@@ -2,11 +2,12 @@
 
 import os
 from types import ModuleType
+from typing import Any
 
 import structlog
 from flask import Flask, current_app, g
 from flask.typing import ResponseReturnValue
-from sqlalchemy import Engine, MetaData, make_url
+from sqlalchemy import Engine, MetaData, make_url, text
 from sqlalchemy.exc import ArgumentError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
@@ -75,6 +76,12 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(PoolTimeoutError, respond_unavailable)
     app.cli.add_command(commands.db)
     health.add_check(app, "database", lambda: ping(engine))
+
+
+def partial(condition: str) -> dict[str, Any]:
+    """Make `Index(…, **this)` hold only the rows of a condition, where the database can."""
+    can = [name for name, dialect in DIALECTS.items() if dialect.HAS_PARTIAL_INDEXES]
+    return {f"{name}_where": text(condition) for name in can}
 
 
 def get_engine() -> Engine:

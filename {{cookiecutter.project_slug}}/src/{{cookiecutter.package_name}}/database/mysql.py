@@ -7,6 +7,9 @@ from typing import Any
 from sqlalchemy import URL, ColumnElement, Connection, Engine, Table, create_engine, event, text
 from sqlalchemy.dialects.mysql import Insert, insert
 
+HAS_PARTIAL_INDEXES = False
+ANALYZE = "ANALYZE TABLE"
+
 
 def make_engine(url: URL, config: Mapping[str, Any]) -> Engine:
     """Pool connections, check them before use, and let no statement run for ever.

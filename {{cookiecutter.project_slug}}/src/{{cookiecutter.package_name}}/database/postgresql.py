@@ -7,6 +7,9 @@ from typing import Any
 from sqlalchemy import URL, ColumnElement, Connection, Engine, Table, create_engine, text
 from sqlalchemy.dialects.postgresql import Insert, insert
 
+HAS_PARTIAL_INDEXES = True
+ANALYZE = "ANALYZE"
+
 
 def make_engine(url: URL, config: Mapping[str, Any]) -> Engine:
     """Pool connections, check them before use, and let no statement run for ever."""

@@ -9,6 +9,9 @@ from flask import has_request_context, request
 from sqlalchemy import URL, ColumnElement, Connection, Engine, Table, create_engine, event
 from sqlalchemy.dialects.sqlite import Insert, insert
 
+HAS_PARTIAL_INDEXES = True
+ANALYZE = "ANALYZE"
+
 
 def make_engine(url: URL, config: Mapping[str, Any]) -> Engine:
     """Open a file in which readers do not wait for the writer, and foreign keys hold."""
