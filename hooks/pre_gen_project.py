@@ -22,7 +22,7 @@ def fault(value: str, pattern: str, must: str, *, free: bool = False) -> str:
 faults = []
 for name, *mended in answers["__try"]:
     rule = answers["_rules"][name]
-    asked = answers.get(f"_asked_{name}", answers[name])
+    asked = str(answers.get(f"_asked_{name}", answers[name]))
     if problem := fault(asked, **rule):
         good = next(text for text in mended if not fault(text, **rule))
         faults.append(f"{name} = {asked!r}\n    {problem}\n    type: {shlex.quote(f'{name}={good}')}")

@@ -4,11 +4,11 @@ from typing import Any
 
 from alembic import context
 
-from {{ cookiecutter.package_name }}.database import Base, get_dialect, get_engine
+from {{ cookiecutter.package_name }} import database
 
-engine = get_engine()
+engine = database.get_engine()
 options: dict[str, Any] = {
-    "target_metadata": Base.metadata,
+    "target_metadata": database.Base.metadata,
     "compare_server_default": True,
     "render_as_batch": engine.dialect.name == "sqlite",
 }
@@ -18,7 +18,7 @@ if context.is_offline_mode():
     with context.begin_transaction():
         context.run_migrations()
 else:
-    with engine.begin() as connection, get_dialect().migrating(connection):
+    with engine.begin() as connection, database.get_dialect().migrating(connection):
         context.configure(connection=connection, **options)
         with context.begin_transaction():
             context.run_migrations()

@@ -14,7 +14,7 @@ ANALYZE = "ANALYZE TABLE"
 def make_engine(url: URL, config: Mapping[str, Any]) -> Engine:
     """Pool connections, check them before use, and let no statement run for ever.
 
-    READ COMMITTED, as PostgreSQL's default: fewer locks than MySQL's own REPEATABLE READ.
+    READ COMMITTED takes fewer locks than the default, REPEATABLE READ.
     """
     statement_timeout = config["DATABASE_STATEMENT_TIMEOUT"]
     engine = create_engine(
