@@ -26,6 +26,7 @@ def told_in_one_line() -> Iterator[None]:
 
 def run(name: str, *arguments: Any, **options: Any) -> None:
     """Run a command of Alembic; what it or the database refuses is told in one line."""
+    logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
     # It takes 0.1 s and 10 MB to import: only those who migrate need it.
     from alembic import command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415
@@ -35,7 +36,6 @@ def run(name: str, *arguments: Any, **options: Any) -> None:
         raise click.ClickException(
             "`flask db` runs in the project's folder, where pyproject.toml is"
         )
-    logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
     config = Config(toml_file="pyproject.toml", stdout=sys.stdout)
     with told_in_one_line():
         try:
