@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.answers import PROJECT, TEMPLATE
+from tests.answers import MANIFEST, PROJECT, TEMPLATE
 from tests.conftest import Run
-from tests.test_source import INDEX_FILES, tracked
+from tests.test_source import INDEX_FILES, TAGGED, tracked
 
 DOCUMENT = TEMPLATE / "docs" / "adding-an-option.md"
 STEP = re.compile(
@@ -20,6 +20,7 @@ STEP = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 OPTION = "maintenance"
+NUMBERS = ["none", "one", "two", "three", "four", "five", "six", "seven", "eight"]
 
 
 @dataclass(frozen=True)
@@ -77,11 +78,10 @@ def test_it_says_how_much_is_touched() -> None:
     index = {path.removeprefix(prefix) for path in TOUCHED - NEW if path.startswith(prefix)}
     assert index <= set(INDEX_FILES)
     assert len(index) <= 3
-    numbers = ["none", "one", "two", "three", "four", "five", "six", "seven", "eight"]
-    told = " ".join(TEXT.split())
-    assert f"**{numbers[len(TOUCHED)]} files**" in told
-    assert f"{numbers[len(NEW)]} new" in told
-    assert f"{numbers[len(index)]} index files" in told
+    told = " ".join(TEXT.partition("\n## The example\n")[2].partition("\n### ")[0].split())
+    assert f"**{NUMBERS[len(TOUCHED)]} files**" in told
+    assert f"{NUMBERS[len(NEW)]} new" in told
+    assert f"{NUMBERS[len(index)]} index files" in told
     assert {"cookiecutter.json", *NEW, *DOCUMENTS, *(prefix + path for path in index)} == TOUCHED
 
 
@@ -90,6 +90,26 @@ def test_every_block_is_a_step() -> None:
     example = TEXT.partition("\n## The example")[2].partition("\n## ")[0]
     blocks = re.findall(r"(?m)^```(?!console$)\w+$", example)
     assert len(blocks) == len(STEPS)
+
+
+def test_what_a_value_took() -> None:
+    """The files that the page lists for `mysql` are those that its tags and its lines of the table of files name."""
+    section = TEXT.partition("\n## A new value: `mysql`\n")[2]
+    patterns = re.findall(r"(?m)^\| `([^`]+)` \|", section.replace("`P/", f"`{PROJECT.name}/"))
+    listed = {path.relative_to(TEMPLATE) for pattern in patterns for path in TEMPLATE.glob(pattern)}
+    index = {path for path, text in TAGGED.items() if 'cookiecutter.database == "mysql"' in text}
+    new = {
+        path
+        for pattern, wanted in MANIFEST["_files"].items()
+        for path in PROJECT.glob(pattern)
+        if wanted.get("database") == ["mysql"]
+    }
+    assert len(listed) == len(patterns)
+    assert listed == {path.relative_to(TEMPLATE) for path in {TEMPLATE / "cookiecutter.json", *new, *index}}
+    assert len(index - {PROJECT / "pyproject.toml"}) <= 3
+    told = " ".join(section.split())
+    assert f"**{NUMBERS[len(listed)]} files**" in told
+    assert f"{NUMBERS[len(new)]} new ones and {NUMBERS[len(index)]} index files" in told
 
 
 @pytest.mark.parametrize("chosen", [True, False])

@@ -42,6 +42,7 @@ def test_production_names_all_that_is_missing() -> None:
         ("MAX_CONTENT_LENGTH", "1 MB"),
         ("RATE_LIMIT", "often"),
         ("RATE_LIMIT", "0/minute"),
+        ("RATE_LIMIT", "600/minute\n"),
         ("READINESS_TIMEOUT", "inf"),
         ("LOG_LEVEL", "LOUD"),
         ("FLASK_DEBUG", "perhaps"),

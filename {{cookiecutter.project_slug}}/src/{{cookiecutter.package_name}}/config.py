@@ -12,8 +12,9 @@ from msgspec.structs import fields
 Count = Annotated[int, Meta(ge=0)]
 Seconds = Annotated[float, Meta(ge=0.001, le=3600)]
 Secret = Annotated[str, Meta(min_length=32)]
-Host = Annotated[str, Meta(pattern=r"^\.?[A-Za-z0-9.:\[\]-]+$")]
-RateLimit = Annotated[str, Meta(pattern=r"^[1-9][0-9]*/(second|minute|hour|day)$")]
+# `\Z` is the end; `$` would let a last line break through.
+Host = Annotated[str, Meta(pattern=r"^\.?[A-Za-z0-9.:\[\]-]+\Z")]
+RateLimit = Annotated[str, Meta(pattern=r"^[1-9][0-9]*/(second|minute|hour|day)\Z")]
 
 
 class Settings(Struct, frozen=True, kw_only=True):
