@@ -1,12 +1,13 @@
 """Every row's project passes its own tests, and the default one sets itself up as it does for its users."""
 
+import re
 import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.answers import DEFAULT, each
+from tests.answers import DEFAULT, FULL, each
 from tests.conftest import Run
 from tests.services import fetch, free_port, serving
 
@@ -44,3 +45,16 @@ def test_sets_itself_up(workspace: Path, bare: dict[str, str], run: Run, tmp_pat
             assert answer.headers["Content-Security-Policy"] or kind != "text/html", page
     with pytest.raises(OSError, match="refused"):
         fetch(site, within=5)
+
+
+@each([FULL])
+def test_the_example_goes_in_one_step(workspace: Path, environment: Path, run: Run) -> None:
+    """What the README says removes the example leaves a project that passes its own checks."""
+    section = (workspace / "README.md").read_text(encoding="utf-8").partition("## The example")[2]
+    commands = section.partition("```console\n")[2].partition("```")[0]
+    assert run("bash", "-e", "-c", commands, cwd=workspace).returncode == 0
+    for words in (["ruff", "check"], ["ruff", "format", "--check"], ["mypy"], ["pytest", "--cov"]):
+        result = run(environment / "python", "-m", *words, cwd=workspace)
+        assert result.returncode == 0, result.stdout + result.stderr
+    for path in [*workspace.glob("src/**/*.py"), *workspace.glob("tests/**/*.py"), workspace / "Makefile"]:
+        assert not re.search("catalog|seed", path.read_text(encoding="utf-8")), path

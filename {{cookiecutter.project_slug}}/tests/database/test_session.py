@@ -5,7 +5,7 @@ from flask import Flask, g
 from sqlalchemy import text
 
 from {{ cookiecutter.package_name }}.config import SettingsError
-from {{ cookiecutter.package_name }}.database import get_session
+from {{ cookiecutter.package_name }}.database import get_session, partial
 
 
 def test_a_session_lives_as_long_as_the_context(app: Flask) -> None:
@@ -24,3 +24,7 @@ def test_an_unknown_database_is_refused_in_one_line(
 ) -> None:
     with pytest.raises(SettingsError, match="DATABASE_URL: expected"):
         make_app(DATABASE_URL=url)
+
+
+def test_an_index_is_partial_where_it_can_be() -> None:
+    assert str(partial("stock = 0")["sqlite_where"]) == "stock = 0"
