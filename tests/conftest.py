@@ -20,6 +20,9 @@ from tests.answers import PROJECT, TEMPLATE, Row
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
+# What only the tests use: a server that forks.
+EXTRAS = ["gunicorn==27.0.1"]
+
 
 @pytest.fixture(scope="session")
 def _baked() -> dict[str, Path]:
@@ -100,7 +103,7 @@ def declared(pyproject: Path) -> list[str]:
 @pytest.fixture(scope="session")
 def environment(request: pytest.FixtureRequest) -> Path:
     """Where the programs of the shared environment are: it has what any row depends on, and is made once."""
-    wanted = [*declared(PROJECT / "pyproject.toml"), f"deptry=={version('deptry')}"]
+    wanted = [*declared(PROJECT / "pyproject.toml"), f"deptry=={version('deptry')}", *EXTRAS]
     key = hashlib.sha256(json.dumps([sys.version, wanted]).encode()).hexdigest()[:12]
     assert request.config.cache
     folder = request.config.cache.mkdir(f"environment-{key}")
@@ -109,6 +112,8 @@ def environment(request: pytest.FixtureRequest) -> Path:
         if not (folder / "ready").exists():
             uv: list[str | Path] = [Path(sys.executable).with_name("uv"), "--quiet"]
             subprocess.run([*uv, "venv", "--clear", "--python", sys.executable, folder / "venv"], check=True)
-            subprocess.run([*uv, "pip", "install", "--python", folder / "venv", *wanted], check=True)
+            # Compiled now, since programs of the tests leave no bytecode behind.
+            install: list[str | Path] = ["pip", "install", "--compile-bytecode", "--python", folder / "venv"]
+            subprocess.run([*uv, *install, *wanted], check=True)
             (folder / "ready").touch()
     return folder / "venv" / "bin"

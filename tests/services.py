@@ -1,6 +1,7 @@
 """Private real servers on free ports, from the programs that are installed, and clients of them."""
 
 import http.client
+import json
 import os
 import pwd
 import shutil
@@ -11,11 +12,13 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from email.message import Message
+from itertools import count
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple, Self
 
 import pytest
 
@@ -37,9 +40,10 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def fetch(url: str, *, within: float = PATIENCE, **headers: str) -> Answer:
-    """Ask a server, and take its refusal for an answer too."""
-    request = urllib.request.Request(url, headers=headers)
+def fetch(url: str, *, method: str = "GET", body: object = None, within: float = PATIENCE, **headers: str) -> Answer:
+    """Ask a server, and take its refusal for an answer too; a body is sent as JSON."""
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json", **headers}, method=method)
     try:
         with urllib.request.urlopen(request, timeout=within) as response:
             return Answer(response.status, response.headers, response.read().decode())
@@ -47,12 +51,12 @@ def fetch(url: str, *, within: float = PATIENCE, **headers: str) -> Answer:
         return Answer(refusal.code, refusal.headers, refusal.read().decode())
 
 
-def wait_until(ready: Callable[[], bool], alive: subprocess.Popen[bytes]) -> None:
-    """Poll until a server is ready, for as long as it lives."""
+def wait_until(ready: Callable[[], bool], alive: subprocess.Popen[bytes] | None = None) -> None:
+    """Poll until something is so; if that is up to a server, for as long as it lives."""
     deadline = time.monotonic() + PATIENCE
     while not ready():
-        assert alive.poll() is None, f"{alive.args!r} ended with {alive.returncode}"
-        assert time.monotonic() < deadline, f"{alive.args!r} was not ready in {PATIENCE} s"
+        assert alive is None or alive.poll() is None, f"{alive.args!r} ended with {alive.returncode}"
+        assert time.monotonic() < deadline, f"{alive.args if alive else ready!r}: not in {PATIENCE} s"
         time.sleep(0.05)
 
 
@@ -94,78 +98,208 @@ def serving(
             stop(process, signal.SIGINT)
 
 
-class PostgreSQL:
-    """A private PostgreSQL; it can be stopped and started again."""
-
-    def __init__(self, programs: Path, folder: Path) -> None:
-        """Make its data; as root it runs as the user that its package made, since it refuses root."""
-        self.programs, self.folder, self.port = programs, folder, free_port()
-        self.url = f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
-        self.user = "postgres" if os.geteuid() == 0 else None
-        if self.user:
-            shutil.chown(folder, self.user)
-        quick: list[str | Path] = ["--auth=trust", "--username=postgres", "--encoding=UTF8", "--no-locale", "--no-sync"]
-        self._popen("initdb", *quick, "-D", folder / "data").wait(PATIENCE)
-        self.start()
-
-    def _popen(self, program: str, *arguments: str | Path) -> subprocess.Popen[bytes]:
-        entry = pwd.getpwnam(self.user) if self.user else None
-        with (self.folder.parent / "postgresql.log").open("ab") as log:
-            return subprocess.Popen(
-                [self.programs / program, *arguments],
-                cwd="/",
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                user=entry and entry.pw_uid,
-                group=entry and entry.pw_gid,
-                extra_groups=[] if entry else None,
-            )
-
-    def start(self) -> None:
-        """Come back on the same port with the same data."""
-        fast = [f"-c{setting}=off" for setting in ("fsync", "full_page_writes", "synchronous_commit")]
-        where: list[str | Path] = [
-            "-D",
-            self.folder / "data",
-            "-k",
-            self.folder,
-            "-h",
-            "127.0.0.1",
-            "-p",
-            str(self.port),
-        ]
-        self.process = self._popen("postgres", *fast, *where)
-        probe: list[str | Path] = [self.programs / "pg_isready", "--quiet", "--host=127.0.0.1", f"--port={self.port}"]
-        wait_until(lambda: subprocess.run(probe, check=False).returncode == 0, self.process)
-
-    def stop(self) -> None:
-        """Drop all connections and end."""
-        stop(self.process, signal.SIGINT)
-
-
-def program(name: str, *places: str, install: str) -> Path:
-    """The folder of a server's program; without it a laptop skips the test, and CI fails."""
-    found = shutil.which(name, path=os.pathsep.join([*places, os.environ["PATH"]]))
-    if found:
-        return Path(found).parent
-    message = f"{name} is not installed: apt-get install {install}"
+def program(name: str, package: str) -> Path:
+    """A program of a server; without it a laptop skips the test, and CI fails."""
+    places = [
+        *sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True),
+        os.environ["PATH"],
+        "/usr/sbin",
+    ]
+    if found := shutil.which(name, path=os.pathsep.join(places)):
+        return Path(found)
+    message = f"{name} is not installed: apt-get install {package}"
     if os.environ.get("CI"):
         pytest.fail(message)
     pytest.skip(message)
 
 
-@contextmanager
-def postgresql() -> Iterator[PostgreSQL]:
-    """A private PostgreSQL for as long as the block takes."""
-    places = sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True)
-    programs = program("postgres", *places, install="postgresql")
-    # Not pytest's folder: the server's own user has to reach it.
-    with tempfile.TemporaryDirectory(prefix="postgresql-", ignore_cleanup_errors=True) as parent:
-        Path(parent).chmod(0o755)
-        (Path(parent) / "server").mkdir()
-        server = PostgreSQL(programs, Path(parent) / "server")
+class Database(NamedTuple):
+    """A database to work in: its address, and a way to run SQL in it without the project."""
+
+    url: str
+    ask: Callable[[str], str]
+
+
+class Server(ABC):
+    """A private database server: when it is stopped and started, it keeps its port and its data."""
+
+    package: ClassVar[str]
+    account: ClassVar[str]  # the user of the system that the package made
+    scheme: ClassVar[str]
+    first: ClassVar[str]  # a database that is always there
+    ending: ClassVar[signal.Signals]  # closes all connections and ends
+    sleep: ClassVar[str]
+    connection: ClassVar[str]
+
+    owner = "owner"
+    password = "pass-of-the-owner"  # noqa: S105 - of a server that lives as long as the tests
+
+    def __init__(self, folder: Path) -> None:
+        """Make its data; as root it runs as another user, since neither server should run as root."""
+        self.folder, self.port, self.numbers = folder, free_port(), count(1)
+        self.user = pwd.getpwnam(self.account) if os.geteuid() == 0 else None
+        if self.user:
+            os.chown(folder, self.user.pw_uid, self.user.pw_gid)
+        (folder / "password").write_text(self.password)
+        (folder / "grant.sql").write_text(
+            f"GRANT ALL ON *.* TO '{self.owner}'@'127.0.0.1' IDENTIFIED BY '{self.password}';\n"
+        )
+        assert self.popen(*self.making()).wait(PATIENCE) == 0, self.log()
+
+    @abstractmethod
+    def making(self) -> list[str | Path]:
+        """The command that makes the data, with an owner who needs a password."""
+
+    @abstractmethod
+    def running(self) -> list[str | Path]:
+        """The command that serves the data."""
+
+    @abstractmethod
+    def client(self, database: str) -> list[str | Path]:
+        """The command that reads SQL and writes what it gives, without decoration."""
+
+    @classmethod
+    @contextmanager
+    def for_a_while(cls) -> Iterator[Self]:
+        """A server for as long as the block takes."""
+        # Not pytest's folder: the server's own user has to reach it.
+        with tempfile.TemporaryDirectory(prefix=f"{cls.scheme}-", ignore_cleanup_errors=True) as parent:
+            Path(parent).chmod(0o755)
+            (Path(parent) / "server").mkdir()
+            server = cls(Path(parent) / "server")
+            try:
+                server.start()
+                yield server
+            finally:
+                server.stop()
+
+    def popen(self, *command: str | Path) -> subprocess.Popen[bytes]:
+        """Run a program of the server."""
+        with (self.folder.parent / "log").open("ab") as log:
+            return subprocess.Popen(
+                command,
+                cwd="/",
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                user=self.user and self.user.pw_uid,
+                group=self.user and self.user.pw_gid,
+                extra_groups=[] if self.user else None,
+            )
+
+    def log(self) -> str:
+        """What it has said."""
+        return (self.folder.parent / "log").read_text(encoding="utf-8", errors="replace")
+
+    def start(self) -> None:
+        """Come back on the same port with the same data."""
+        self.process = self.popen(*self.running())
+        wait_until(lambda: self.run(self.first, "SELECT 1;").returncode == 0, self.process)
+
+    def stop(self) -> None:
+        """Drop all connections and end."""
+        stop(self.process, self.ending)
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Be gone for as long as the block takes."""
+        self.stop()
         try:
-            yield server
+            yield
         finally:
-            server.stop()
+            self.start()
+
+    def url(self, database: str) -> str:
+        """The address of a database, as a project takes it."""
+        return f"{self.scheme}://{self.owner}:{self.password}@127.0.0.1:{self.port}/{database}"
+
+    def create(self) -> Database:
+        """A new, empty database."""
+        name = f"test_{next(self.numbers)}"
+        self.ask(self.first, f"CREATE DATABASE {name};")
+        return Database(self.url(name), lambda statement: self.ask(name, statement))
+
+    def run(self, database: str, statements: str) -> subprocess.CompletedProcess[str]:
+        """Run SQL, and take its refusal for an answer too."""
+        return subprocess.run(
+            self.client(database), check=False, input=statements, text=True, capture_output=True, timeout=PATIENCE
+        )
+
+    def ask(self, database: str, statements: str) -> str:
+        """Run SQL, and return what it gives."""
+        result = self.run(database, statements)
+        assert result.returncode == 0, result.stderr
+        return result.stdout.strip()
+
+    @contextmanager
+    def transaction(self, database: str, statement: str) -> Iterator[None]:
+        """Keep a transaction open, with the locks of a query that gives a row, for as long as the block takes."""
+        pipe = subprocess.PIPE
+        with subprocess.Popen(self.client(database), stdin=pipe, stdout=pipe, text=True) as session:
+            assert session.stdin
+            assert session.stdout
+            session.stdin.write(f"BEGIN; {statement};\n")
+            session.stdin.flush()
+            assert session.stdout.readline()
+            yield
+
+
+class PostgreSQL(Server):
+    """PostgreSQL, without the care for data that outlives a crash."""
+
+    package = "postgresql"
+    account = "postgres"
+    scheme = "postgresql"
+    first = "postgres"
+    ending = signal.SIGINT
+    sleep = "SELECT pg_sleep({})"
+    connection = "SELECT pg_backend_pid()"
+
+    def making(self) -> list[str | Path]:
+        """The command that makes the data, with an owner who needs a password."""
+        secret = ["--auth=scram-sha-256", f"--username={self.owner}", f"--pwfile={self.folder}/password"]
+        quick = ["--encoding=UTF8", "--no-locale", "--no-sync"]
+        return [program("initdb", self.package), *secret, *quick, "-D", f"{self.folder}/data"]
+
+    def running(self) -> list[str | Path]:
+        """The command that serves the data."""
+        quick = [f"-c{setting}=off" for setting in ("fsync", "full_page_writes", "synchronous_commit")]
+        where = ["-D", f"{self.folder}/data", "-k", f"{self.folder}", "-h", "127.0.0.1", "-p", f"{self.port}"]
+        return [program("postgres", self.package), *quick, *where]
+
+    def client(self, database: str) -> list[str | Path]:
+        """The command that reads SQL and writes what it gives, without decoration."""
+        plain = ["--no-psqlrc", "--quiet", "--no-align", "--tuples-only", "--set=ON_ERROR_STOP=1"]
+        return [program("psql", self.package), *plain, self.url(database)]
+
+
+class MariaDB(Server):
+    """MariaDB, without the care for data that outlives a crash."""
+
+    package = "mariadb-server"
+    account = "mysql"
+    scheme = "mysql"
+    first = "mysql"
+    ending = signal.SIGTERM
+    sleep = "SELECT SLEEP({})"
+    connection = "SELECT CONNECTION_ID()"
+
+    def making(self) -> list[str | Path]:
+        """The command that makes the data; the owner is made when it starts."""
+        plain = ["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"]
+        return [program("mariadb-install-db", self.package), *plain, f"--datadir={self.folder}/data"]
+
+    def running(self) -> list[str | Path]:
+        """The command that serves the data."""
+        quick = ["--innodb-flush-log-at-trx-commit=0", "--skip-log-bin", "--skip-name-resolve"]
+        where = [f"--datadir={self.folder}/data", f"--socket={self.folder}/socket", f"--pid-file={self.folder}/pid"]
+        loopback = ["--bind-address=127.0.0.1", f"--port={self.port}"]
+        text = ["--character-set-server=utf8mb4", f"--init-file={self.folder}/grant.sql"]
+        return [program("mariadbd", self.package), "--no-defaults", *quick, *where, *loopback, *text]
+
+    def client(self, database: str) -> list[str | Path]:
+        """The command that reads SQL and writes what it gives, without decoration."""
+        plain = ["--no-defaults", "--batch", "--unbuffered", "--skip-column-names"]
+        where = ["--protocol=tcp", "--host=127.0.0.1", f"--port={self.port}"]
+        who = [f"--user={self.owner}", f"--password={self.password}"]
+        return [program("mariadb", self.package), *plain, *where, *who, database]

@@ -1,12 +1,17 @@
-"""Alembic's environment: `flask db …` runs migrations on the application's engine."""
+"""Alembic's environment: `flask db …` runs migrations on the application's database."""
 
 from typing import Any
 
 from alembic import context
+from flask import current_app
 
 from {{ cookiecutter.package_name }} import database
 
-engine = database.get_engine()
+# What migrates may take longer than what answers a request.
+engine = database.get_dialect().make_engine(
+    database.get_engine().url,
+    {**current_app.config, "DATABASE_STATEMENT_TIMEOUT": 3600.0},
+)
 options: dict[str, Any] = {
     "target_metadata": database.Base.metadata,
     "compare_server_default": True,
@@ -18,9 +23,10 @@ if context.is_offline_mode():
     with context.begin_transaction():
         context.run_migrations()
 else:
-    with engine.begin() as connection, database.get_dialect().migrating(connection):
-        context.configure(connection=connection, **options)
-        with context.begin_transaction():
-            context.run_migrations()
-    # A connection that has migrated has other limits than the application's.
-    engine.dispose()
+    try:
+        with engine.begin() as connection, database.get_dialect().migrating(connection):
+            context.configure(connection=connection, **options)
+            with context.begin_transaction():
+                context.run_migrations()
+    finally:
+        engine.dispose()

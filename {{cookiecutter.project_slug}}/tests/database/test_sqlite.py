@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Column, MetaData, Table, make_url, text
+from sqlalchemy.exc import IntegrityError
 
 from {{ cookiecutter.package_name }}.database import sqlite
 
@@ -27,7 +28,7 @@ def test_a_migration_may_rebuild_a_table_but_not_orphan_rows(tmp_path: Path) -> 
         connection.execute(text("ALTER TABLE parent RENAME TO old"))
         connection.execute(text("ALTER TABLE old RENAME TO parent"))
     with (
-        pytest.raises(ValueError, match="child"),
+        pytest.raises(IntegrityError, match="child"),
         engine.begin() as connection,
         sqlite.migrating(connection),
     ):

@@ -39,7 +39,7 @@ DIALECTS = {
 }
 
 # What a URL raises that cannot be read, or that names a database or a driver that is not here.
-MALFORMED = (ArgumentError, ImportError, KeyError, ValueError)
+MALFORMED = (ArgumentError, ImportError, KeyError, TypeError, ValueError)
 
 
 class Base(DeclarativeBase):
@@ -112,7 +112,12 @@ def respond_unavailable(error: Exception) -> ResponseReturnValue:
 def close(_: BaseException | None = None) -> None:
     """Roll back what was not committed, and give the connection back."""
     if "session" in g:
-        g.pop("session").close()
+        session = g.pop("session")
+        try:
+            session.close()
+        except OperationalError:
+            # The connection was lost after the answer was made: there is nothing to roll back.
+            session.invalidate()
 
 
 def ping(engine: Engine) -> None:

@@ -19,8 +19,8 @@ def told_in_one_line() -> Iterator[None]:
     """End a command with what the database refused, instead of a traceback."""
     try:
         yield
-    except DBAPIError as error:
-        reason = " ".join(str(error.orig).split())
+    except (DBAPIError, TimeoutError) as error:
+        reason = " ".join(str(getattr(error, "orig", error)).split())
         raise click.ClickException(f"the database: {reason}") from error
 
 

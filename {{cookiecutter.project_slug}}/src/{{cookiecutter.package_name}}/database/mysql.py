@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from inspect import signature
 from typing import Any
 
 from sqlalchemy import URL, ColumnElement, Connection, Engine, Table, create_engine, event, text
@@ -34,6 +35,9 @@ def make_engine(url: URL, config: Mapping[str, Any]) -> Engine:
         },
     )
 
+    # The driver would refuse an option that it does not know at the first connection only.
+    _, options = engine.dialect.create_connect_args(engine.url)
+    signature(engine.dialect.loaded_dbapi.connect).bind(**options)
     event.listen(engine, "connect", lambda raw, _: limit_statements(raw, statement_timeout))
     return engine
 
@@ -64,9 +68,7 @@ def upsert(
 def migrating(connection: Connection) -> Iterator[None]:
     """Migrate one at a time, and give up on a table that is in use for 5 s rather than block it."""
     if connection.scalar(text("SELECT GET_LOCK('migrations', 60)")) != 1:
-        raise TimeoutError("Another migration has been running for a minute.")
-    try:
-        connection.execute(text("SET SESSION lock_wait_timeout = 5"))
-        yield
-    finally:
-        connection.execute(text("DO RELEASE_LOCK('migrations')"))
+        raise TimeoutError("another migration has been running for a minute")
+    # Released with the connection: not before the version is committed.
+    connection.execute(text("SET SESSION lock_wait_timeout = 5"))
+    yield

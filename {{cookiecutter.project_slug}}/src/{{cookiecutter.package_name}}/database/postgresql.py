@@ -48,5 +48,4 @@ def migrating(connection: Connection) -> Iterator[None]:
     connection.execute(text("SET LOCAL lock_timeout = '60s'"))
     connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('migrations'))"))
     connection.execute(text("SET LOCAL lock_timeout = '5s'"))
-    connection.execute(text("SET LOCAL statement_timeout = 0"))
     yield

@@ -8,6 +8,7 @@ from typing import Any
 from flask import has_request_context, request
 from sqlalchemy import URL, ColumnElement, Connection, Engine, Table, create_engine, event
 from sqlalchemy.dialects.sqlite import Insert, insert
+from sqlalchemy.exc import IntegrityError
 
 HAS_PARTIAL_INDEXES = True
 ANALYZE = "ANALYZE"
@@ -55,11 +56,13 @@ def upsert(
 @contextmanager
 def migrating(connection: Connection) -> Iterator[None]:
     """Migrate one at a time: take the file's only write lock before anything is read."""
-    file: Any = connection.connection.driver_connection
-    file.execute("ROLLBACK")
+    send = connection.exec_driver_sql
+    send("ROLLBACK")
+    send("PRAGMA busy_timeout = 60000")
     # A table that is rebuilt is dropped first: its children must not notice.
-    file.execute("PRAGMA foreign_keys = OFF")
-    file.execute("BEGIN IMMEDIATE")
+    send("PRAGMA foreign_keys = OFF")
+    send("BEGIN IMMEDIATE")
     yield
-    if orphan := file.execute("PRAGMA foreign_key_check").fetchone():
-        raise ValueError(f"The migration would break a foreign key: {orphan}")
+    if orphan := send("PRAGMA foreign_key_check").fetchone():
+        reason = ValueError(f"the migration would break a foreign key: {orphan}")
+        raise IntegrityError(None, None, reason)
