@@ -1,4 +1,3 @@
-import json
 import logging
 from collections.abc import Callable
 from contextvars import Context
@@ -12,15 +11,11 @@ from structlog.contextvars import bind_contextvars
 from {{ cookiecutter.package_name }} import logs
 
 
-def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-
-
 def test_each_request_is_a_line(
-    make_app: Callable[..., Flask], capsys: pytest.CaptureFixture[str]
+    make_app: Callable[..., Flask], logged: Callable[[], list[dict[str, Any]]]
 ) -> None:
     response = make_app().test_client().get("/nowhere?secret=1")
-    (line,) = lines(capsys)
+    (line,) = logged()
     assert line["event"] == "request"
     assert line["method"] == "GET"
     assert line["path"] == "/nowhere"
@@ -31,7 +26,7 @@ def test_each_request_is_a_line(
 
 def test_all_lines_of_a_request_carry_its_id(
     make_app: Callable[..., Flask],
-    capsys: pytest.CaptureFixture[str],
+    logged: Callable[[], list[dict[str, Any]]],
 ) -> None:
     app = make_app()
 
@@ -45,7 +40,7 @@ def test_all_lines_of_a_request_carry_its_id(
         return ""
 
     response = app.test_client().get("/talk")
-    native, foreign, request = lines(capsys)
+    native, foreign, request = logged()
     assert native["event"] == "native"
     assert request["cups"] == 1.5
     assert foreign["logger"] == "library"
@@ -53,39 +48,39 @@ def test_all_lines_of_a_request_carry_its_id(
     assert ids == {response.headers["X-Request-ID"]}
 
     app.test_client().get("/nowhere")
-    (request,) = lines(capsys)
+    (request,) = logged()
     assert "leak" not in request
 
 
 def test_any_text_and_value_can_be_logged(
     make_app: Callable[..., Flask],
-    capsys: pytest.CaptureFixture[str],
+    logged: Callable[[], list[dict[str, Any]]],
 ) -> None:
     make_app().test_client().get("/žluť")
     structlog.get_logger().info("odd", surrogate="\udcff", keys={1j: object})
-    request, odd = lines(capsys)
+    request, odd = logged()
     assert request["path"] == "/žluť"
     assert odd["surrogate"] == "\udcff"
 
 
 def test_an_unexpected_error_is_logged_with_its_traceback(
     make_app: Callable[..., Flask],
-    capsys: pytest.CaptureFixture[str],
+    logged: Callable[[], list[dict[str, Any]]],
 ) -> None:
     app = make_app()
     app.config["PROPAGATE_EXCEPTIONS"] = False
     app.add_url_rule("/crash", view_func=lambda: str(1 / 0))
     app.test_client().get("/crash")
-    error, request = lines(capsys)
+    error, request = logged()
     assert "ZeroDivisionError" in error["exception"]
     assert request["status"] == 500
 
 
 def test_probes_are_not_logged(
-    make_app: Callable[..., Flask], capsys: pytest.CaptureFixture[str]
+    make_app: Callable[..., Flask], logged: Callable[[], list[dict[str, Any]]]
 ) -> None:
     make_app().test_client().get("/health/live")
-    assert lines(capsys) == []
+    assert logged() == []
 
 
 def test_debug_mode_logs_text(

@@ -25,6 +25,8 @@ HEADERS = [
     ("Permissions-Policy", "camera=(), geolocation=(), microphone=()"),
     ("Cross-Origin-Opener-Policy", "same-origin"),
 ]
+# Paired with their names as they are compared, which need not be made for each response.
+COMPARED = [(name.lower(), (name, value)) for name, value in HEADERS]
 HSTS = ("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
 
 
@@ -72,7 +74,7 @@ class SecurityHeaders:
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
             own = {name.lower() for name, _ in headers}
-            headers.extend(header for header in HEADERS if header[0].lower() not in own)
+            headers.extend(header for name, header in COMPARED if name not in own)
             if environ["wsgi.url_scheme"] == "https":
                 headers.append(HSTS)
             return start_response(status, headers, exc_info)

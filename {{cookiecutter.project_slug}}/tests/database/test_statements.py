@@ -1,4 +1,3 @@
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -7,10 +6,6 @@ from flask import Flask
 from sqlalchemy import text
 
 from {{ cookiecutter.package_name }}.database import get_session
-
-
-def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
 def ask(app: Flask, times: int) -> None:
@@ -27,20 +22,20 @@ def ask(app: Flask, times: int) -> None:
 
 def test_a_request_counts_its_queries(
     make_app: Callable[..., Flask],
-    capsys: pytest.CaptureFixture[str],
+    logged: Callable[[], list[dict[str, Any]]],
 ) -> None:
     ask(make_app(), times=3)
-    (request,) = lines(capsys)
+    (request,) = logged()
     assert request["queries"] == 3
     assert request["queries_ms"] > 0
 
 
 def test_a_slow_query_is_logged_without_its_parameters(
     make_app: Callable[..., Flask],
-    capsys: pytest.CaptureFixture[str],
+    logged: Callable[[], list[dict[str, Any]]],
 ) -> None:
     ask(make_app(DATABASE_SLOW_MS="0"), times=1)
-    slow, request = lines(capsys)
+    slow, request = logged()
     assert slow["event"] == "slow query"
     assert slow["request_id"] == request["request_id"]
     assert "SELECT" in slow["statement"]

@@ -2,10 +2,8 @@
 
 from flask import Blueprint, Flask, render_template, request
 
-from ..database import get_session
 from ..pages import add_link
 from . import queries
-from .schemas import Position
 
 blueprint = Blueprint("catalog_pages", __name__, template_folder="templates")
 
@@ -21,14 +19,11 @@ def init_app(app: Flask) -> None:
 @blueprint.get("/products")
 def products() -> str:
     """List the products by name; `after` is the position that the page before ended at."""
-    given = request.args.get("after")
-    after = Position.parse(given) if given else None
-    found = get_session().scalars(queries.page_of_products(PAGE_SIZE + 1, after)).all()
-    page = found[:PAGE_SIZE]
-    has_more = len(found) > PAGE_SIZE
+    after = request.args.get("after")
+    page, position = queries.load_page(PAGE_SIZE, after)
     return render_template(
         "catalog/products.html",
         products=page,
-        next=Position(page[-1].name, page[-1].id) if has_more else None,
-        is_first=after is None,
+        next=position,
+        is_first=not after,
     )

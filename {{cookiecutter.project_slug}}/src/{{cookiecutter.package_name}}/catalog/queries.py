@@ -1,8 +1,11 @@
 """Every query of the catalog, in one place; what a caller reads of a product is loaded with it."""
 
+from collections.abc import Sequence
+
 from sqlalchemy import Select, func, literal_column, or_, select
 from sqlalchemy.orm import joinedload
 
+from ..database import get_session
 from .models import Category, Product
 from .schemas import Position
 
@@ -53,3 +56,18 @@ def page_of_products(
             or_(Product.name > after.name, Product.id > after.id),
         )
     return statement
+
+
+def load_page(
+    limit: int,
+    after: str | None,
+    category_id: int | None = None,
+    *,
+    sold_out: bool = False,
+) -> tuple[Sequence[Product], Position | None]:
+    """Load up to `limit` products, and where the next page begins; `after` is a position's text."""
+    position = Position.parse(after) if after else None
+    statement = page_of_products(limit + 1, position, category_id, sold_out=sold_out)
+    found = get_session().scalars(statement).all()
+    page = found[:limit]
+    return page, Position(page[-1].name, page[-1].id) if len(found) > limit else None

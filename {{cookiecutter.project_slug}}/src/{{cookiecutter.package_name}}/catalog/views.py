@@ -20,7 +20,6 @@ from .schemas import (
     CategoryCount,
     CategoryInput,
     CategoryOutput,
-    Position,
     Precondition,
     ProductInput,
     ProductOutput,
@@ -29,6 +28,8 @@ from .schemas import (
 )
 
 blueprint = Blueprint("catalog", __name__, url_prefix="/api/v1")
+
+CHANGED = "The product has changed since: read it again."
 
 PRODUCT = "/products/<int(max=2147483647):product_id>"
 
@@ -55,16 +56,13 @@ def create_category(json: CategoryInput) -> tuple[Category, int]:
 @operation("Products", {200: ProductPage})
 def list_products(query: ProductQuery) -> dict[str, Any]:
     """List products by name, a page at a time."""
-    statement = queries.page_of_products(
-        query.limit + 1,
-        Position.parse(query.after) if query.after else None,
+    page, position = queries.load_page(
+        query.limit,
+        query.after,
         query.category_id,
         sold_out=query.sold_out,
     )
-    found = get_session().scalars(statement).all()
-    page = found[: query.limit]
-    after = str(Position(page[-1].name, page[-1].id)) if len(found) > len(page) else None
-    return {"items": page, "next": after}
+    return {"items": page, "next": str(position) if position else None}
 
 
 @blueprint.post("/products")
@@ -135,7 +133,7 @@ def find_unchanged(product_id: int, headers: Precondition) -> Product:
     if not headers.if_match:
         raise PreconditionRequired("Name the version to change: send its `ETag` as `If-Match`.")
     if str(product.version) not in parse_etags(headers.if_match):
-        raise PreconditionFailed("The product has changed since: read it again.")
+        raise PreconditionFailed(CHANGED)
     return product
 
 
@@ -165,4 +163,4 @@ def saving(conflict: str) -> Iterator[None]:
     except IntegrityError:
         raise Conflict(conflict) from None
     except StaleDataError:
-        raise PreconditionFailed("The product has changed since: read it again.") from None
+        raise PreconditionFailed(CHANGED) from None

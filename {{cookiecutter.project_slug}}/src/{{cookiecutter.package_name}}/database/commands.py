@@ -1,4 +1,4 @@
-"""`flask db …`: migrations by Alembic, on the application's own engine."""
+"""`flask db …`: migrations by Alembic, on the application's database."""
 
 import logging
 import sys

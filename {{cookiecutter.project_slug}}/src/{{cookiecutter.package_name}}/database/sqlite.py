@@ -10,6 +10,8 @@ from sqlalchemy import URL, ColumnElement, Connection, Engine, Table, create_eng
 from sqlalchemy.dialects.sqlite import Insert, insert
 from sqlalchemy.exc import IntegrityError
 
+from ..limits import READING
+
 HAS_PARTIAL_INDEXES = True
 ANALYZE = "ANALYZE"
 
@@ -34,7 +36,7 @@ def make_engine(url: URL, config: Mapping[str, Any]) -> Engine:
     def begin(connection: Connection) -> None:
         # What reads first and writes later fails at once when another wrote in between: so what
         # will write waits for its turn before it reads.
-        is_writing = has_request_context() and request.method not in {"GET", "HEAD", "OPTIONS"}
+        is_writing = has_request_context() and request.method not in READING
         file: Any = connection.connection.driver_connection
         file.execute("BEGIN IMMEDIATE" if is_writing else "BEGIN")
 
