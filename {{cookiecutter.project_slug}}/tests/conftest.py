@@ -8,6 +8,9 @@ from flask.testing import FlaskClient
 
 # Where `app` and `make_app` are.
 pytest_plugins = [
+    # {% if cookiecutter.__cache %}
+    "fixtures.cache",
+    # {% endif %}
     # {% if cookiecutter.__database %}
     "fixtures.database",
     # {% endif %}

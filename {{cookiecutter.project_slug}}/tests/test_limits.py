@@ -3,7 +3,7 @@ from collections.abc import Callable
 import pytest
 from flask import Flask
 
-from {{ cookiecutter.package_name }}.limits import name_client
+from {{ cookiecutter.package_name }}.limits import clients
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_reading_does_not_use_up_writing(make_app: Callable[..., Flask]) -> None
     ],
 )
 def test_a_client_is_known_by_its_address(address: str, client: str) -> None:
-    assert name_client(address) == client
+    assert clients.name(address) == client
 
 
 def test_probes_are_not_limited(make_app: Callable[..., Flask]) -> None:

@@ -28,6 +28,7 @@ def upgrade() -> None:
         sa.Column("stock", sa.Integer(), nullable=False),
         sa.Column("category_id", sa.Integer(), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
         sa.CheckConstraint("price_cents >= 0", name=op.f("ck_product_price_not_negative")),
         sa.CheckConstraint("stock >= 0", name=op.f("ck_product_stock_not_negative")),
         sa.ForeignKeyConstraint(

@@ -4,6 +4,9 @@ from flask import Flask
 
 from . import (
     api,
+    # {% if cookiecutter.__cache %}
+    cache,
+    # {% endif %}
     # {% if cookiecutter.__catalog %}
     catalog,
     # {% endif %}
@@ -12,11 +15,15 @@ from . import (
     # {% endif %}
     errors,
     health,
+    http_caching,
     json_provider,
     limits,
     logs,
     # {% if cookiecutter.web_pages %}
     pages,
+    # {% endif %}
+    # {% if cookiecutter.__primes %}
+    primes,
     # {% endif %}
     security,
 )
@@ -31,17 +38,24 @@ def create_app(settings: Settings | None = None) -> Flask:
     logs.init_app(app)
     json_provider.init_app(app)
     errors.init_app(app)
-    limits.init_app(app)
+    http_caching.init_app(app)
     health.init_app(app)
     # {% if cookiecutter.__database %}
     database.init_app(app)
     # {% endif %}
+    # {% if cookiecutter.__cache %}
+    cache.init_app(app)
+    # {% endif %}
+    limits.init_app(app)
     api.init_app(app)
     # {% if cookiecutter.web_pages %}
     pages.init_app(app)
     # {% endif %}
     # {% if cookiecutter.__catalog %}
     catalog.init_app(app)
+    # {% endif %}
+    # {% if cookiecutter.__primes %}
+    primes.init_app(app)
     # {% endif %}
     security.init_app(app)
 

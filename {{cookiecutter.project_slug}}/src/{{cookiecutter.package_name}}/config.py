@@ -11,6 +11,10 @@ from msgspec.structs import fields
 
 Count = Annotated[int, Meta(ge=0)]
 Seconds = Annotated[float, Meta(ge=0.001, le=3600)]
+# {% if cookiecutter.__cache %}
+Lifetime = Annotated[int, Meta(ge=1, le=7 * 24 * 3600)]
+KeyPart = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,64}\Z")]
+# {% endif %}
 Secret = Annotated[str, Meta(min_length=32)]
 # `\Z` is the end; `$` would let a last line break through.
 Host = Annotated[str, Meta(pattern=r"^\.?[A-Za-z0-9.:\[\]-]+\Z")]
@@ -38,11 +42,25 @@ class Settings(Struct, frozen=True, kw_only=True):
     DATABASE_CONNECT_TIMEOUT: Annotated[int, Meta(ge=1)] = 3
 
     # {% endif %}
+    # {% if cookiecutter.__cache %}
+    CACHE_URL: Annotated[str, Meta(pattern=r"^[a-z]+://")]
+    CACHE_PREFIX: KeyPart = "{{ cookiecutter.project_slug }}"
+    CACHE_VERSION: KeyPart = "1"
+    CACHE_TIMEOUT: Seconds = 0.05
+    CACHE_VIEW_LIFETIME: Lifetime = 60
+    CACHE_QUERY_LIFETIME: Lifetime = 300
+    CACHE_FRAGMENT_LIFETIME: Lifetime = 300
+    CACHE_STALE: Count = 60
+    CACHE_PATIENCE: Lifetime = 5
+
+    # {% endif %}
     SECRET_KEY: Secret
     SECRET_KEY_FALLBACKS: list[Secret] = []
     ALLOWED_HOSTS: Annotated[list[Host], Meta(min_length=1)]
     TRUSTED_PROXY_HOPS: Count = 0
     MAX_CONTENT_LENGTH: Count = 1024 * 1024
+    HTTP_CACHE_LIFETIME: Count = 10
+    HTTP_CACHE_STALE: Count = 60
     RATE_LIMIT: RateLimit = "600/minute"
     RATE_LIMIT_WRITES: RateLimit = "60/minute"
 
@@ -54,6 +72,9 @@ class Settings(Struct, frozen=True, kw_only=True):
 EMBEDDED = {
     "SECRET_KEY": "not-a-secret-and-refused-in-production",
     "ALLOWED_HOSTS": "localhost,127.0.0.1,[::1]",
+    # {% if cookiecutter.__cache %}
+    "CACHE_URL": "memory://",
+    # {% endif %}
     # {% if cookiecutter.__database %}
     "DATABASE_URL": "sqlite:///development.sqlite3",
     # {% endif %}

@@ -17,9 +17,10 @@ Outcome = dict[str, Any]
 class Check:
     """A question to a dependency; while it hangs, later probes wait for the same answer."""
 
-    def __init__(self, name: str, ask: Callable[[], object]) -> None:
+    def __init__(self, name: str, ask: Callable[[], object], *, is_vital: bool) -> None:
         self.name = name
         self.ask = ask
+        self.is_vital = is_vital
         self.answer: Future[Outcome] | None = None
         self.lock = Lock()
 
@@ -49,9 +50,18 @@ def init_app(app: Flask) -> None:
     app.register_blueprint(blueprint)
 
 
-def add_check(app: Flask, name: str, ask: Callable[[], object]) -> None:
-    """Let readiness depend on `ask`, which raises when the dependency is not there."""
-    app.extensions["health"][name] = Check(name, ask)
+def add_check(
+    app: Flask,
+    name: str,
+    ask: Callable[[], object],
+    *,
+    is_vital: bool = True,
+) -> None:
+    """Let readiness depend on `ask`, which raises when the dependency is not there.
+
+    Without one that is not vital the application is degraded, and takes requests all the same.
+    """
+    app.extensions["health"][name] = Check(name, ask, is_vital=is_vital)
 
 
 @blueprint.get("/live")
@@ -62,13 +72,16 @@ def live() -> dict[str, str]:
 
 @blueprint.get("/ready")
 def ready() -> tuple[dict[str, Any], int]:
-    """Say whether all dependencies answer; 503 names those that do not. Durations are in ms."""
+    """Say which dependencies answer; 503 when a vital one does not. Durations are in ms."""
     timeout = current_app.config["READINESS_TIMEOUT"]
     deadline = perf_counter() + timeout
-    answers = {name: check.start() for name, check in current_app.extensions["health"].items()}
-    checks = {name: wait(answer, deadline, timeout) for name, answer in answers.items()}
-    is_ready = all(check["status"] == "ok" for check in checks.values())
-    return {"status": "ok" if is_ready else "failed", "checks": checks}, 200 if is_ready else 503
+    checks: dict[str, Check] = current_app.extensions["health"]
+    answers = {name: check.start() for name, check in checks.items()}
+    outcomes = {name: wait(answer, deadline, timeout) for name, answer in answers.items()}
+    failed = [checks[name] for name, outcome in outcomes.items() if outcome["status"] != "ok"]
+    is_down = any(check.is_vital for check in failed)
+    status = "failed" if is_down else "degraded" if failed else "ok"
+    return {"status": status, "checks": outcomes}, 503 if is_down else 200
 
 
 def wait(answer: Future[Outcome], deadline: float, timeout: float) -> Outcome:

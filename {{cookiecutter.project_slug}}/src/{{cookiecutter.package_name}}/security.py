@@ -18,6 +18,8 @@ CONTENT_SECURITY_POLICY = (
     "frame-ancestors 'none'"
 )
 HEADERS = [
+    # What no view has declared public is nobody else's.
+    ("Cache-Control", "private, no-cache"),
     ("Content-Security-Policy", CONTENT_SECURITY_POLICY),
     ("X-Content-Type-Options", "nosniff"),
     ("X-Frame-Options", "DENY"),
@@ -74,9 +76,17 @@ class SecurityHeaders:
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
             own = {name.lower() for name, _ in headers}
+            if "set-cookie" in own:
+                headers[:] = [header for header in headers if not is_shared(*header)]
+                own = {name.lower() for name, _ in headers}
             headers.extend(header for name, header in COMPARED if name not in own)
             if environ["wsgi.url_scheme"] == "https":
                 headers.append(HSTS)
             return start_response(status, headers, exc_info)
 
         return self.wsgi_app(environ, start)
+
+
+def is_shared(name: str, value: str) -> bool:
+    """Tell whether a header lets others keep the answer: what sets a cookie is for one client."""
+    return name.lower() == "cache-control" and not {"private", "no-store"} & {*value.split(", ")}

@@ -3,10 +3,19 @@
 from flask import Flask
 
 from . import (
+    # {% if cookiecutter.__cache %}
+    caching,
+    # {% endif %}
     # {% if cookiecutter.web_pages %}
     pages,
     # {% endif %}
     seed,
+    # {% if cookiecutter.__cache %}
+    statistics,
+    # {% endif %}
+    # {% if cookiecutter.__cached_pages %}
+    statistics_page,
+    # {% endif %}
     views,
 )
 
@@ -14,7 +23,14 @@ from . import (
 def init_app(app: Flask) -> None:
     """Serve the catalog."""
     app.register_blueprint(views.blueprint)
+    # {% if cookiecutter.__cache %}
+    caching.init_app(app)
+    app.register_blueprint(statistics.blueprint)
+    # {% endif %}
     app.cli.add_command(seed.seed)
     # {% if cookiecutter.web_pages %}
     pages.init_app(app)
+    # {% endif %}
+    # {% if cookiecutter.__cached_pages %}
+    statistics_page.init_app(app)
     # {% endif %}

@@ -22,7 +22,7 @@ def save_products(products: Iterable[ProductInput]) -> int:
     statement = get_dialect().upsert(
         Product.__table__,
         "sku",
-        ["name", "price_cents", "category_id", "stock"],
+        ["name", "price_cents", "category_id", "stock", "updated_at"],
         {"version": Product.version + literal_column("1")},
     )
     saved = 0

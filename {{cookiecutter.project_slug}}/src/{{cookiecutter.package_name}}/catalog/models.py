@@ -1,9 +1,12 @@
 """Tables: a category has many products."""
 
+from datetime import datetime
+
 from sqlalchemy import CheckConstraint, ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from ..database import Base, partial
+from ..database.types import now
 
 
 class Category(Base):
@@ -27,6 +30,7 @@ class Product(Base):
     stock: Mapped[int] = mapped_column(default=0)
     category_id: Mapped[int] = mapped_column(ForeignKey("category.id"))
     version: Mapped[int] = mapped_column()
+    updated_at: Mapped[datetime] = mapped_column(default=now, onupdate=now)
 
     category: Mapped[Category] = relationship(lazy="raise")
 

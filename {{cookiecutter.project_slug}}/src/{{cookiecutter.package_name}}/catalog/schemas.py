@@ -61,10 +61,19 @@ class ProductOutput(Struct):
     category: CategoryOutput
 
 
-class Precondition(Struct, rename={"if_match": "If-Match"}):
-    """Which version a client has seen: its `ETag`, in quotes."""
+PRECONDITIONS = {
+    "if_match": "If-Match",
+    "if_none_match": "If-None-Match",
+    "if_unmodified_since": "If-Unmodified-Since",
+}
+
+
+class Precondition(Struct, rename=PRECONDITIONS):
+    """Which version a client has seen: its `ETag`, or at least its `Last-Modified`."""
 
     if_match: str = ""
+    if_none_match: str = ""
+    if_unmodified_since: str = ""
 
 
 class ProductQuery(Struct, forbid_unknown_fields=True):

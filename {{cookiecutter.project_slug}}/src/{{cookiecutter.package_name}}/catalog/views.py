@@ -2,18 +2,18 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http import HTTPStatus
 from typing import Any
 
-from flask import Blueprint, Response, request, url_for
+from flask import Blueprint, url_for
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm.exc import StaleDataError
 from werkzeug.exceptions import Conflict, NotFound, PreconditionFailed, PreconditionRequired
-from werkzeug.http import parse_etags
+from werkzeug.http import http_date, parse_date, parse_etags
 
 from ..api import operation
 from ..database import get_session
 from ..errors import InvalidInput, Problem
+from ..http_caching import public
 from . import queries
 from .models import Category, Product
 from .schemas import (
@@ -35,6 +35,7 @@ PRODUCT = "/products/<int(max=2147483647):product_id>"
 
 
 @blueprint.get("/categories")
+@public()
 @operation("Categories", {200: list[CategoryCount]})
 def list_categories() -> list[CategoryCount]:
     """List all categories, with the number of their products."""
@@ -53,6 +54,7 @@ def create_category(json: CategoryInput) -> tuple[Category, int]:
 
 
 @blueprint.get("/products")
+@public()
 @operation("Products", {200: ProductPage})
 def list_products(query: ProductQuery) -> dict[str, Any]:
     """List products by name, a page at a time."""
@@ -74,15 +76,16 @@ def create_product(json: ProductInput) -> tuple[Product, int, dict[str, str]]:
         write(product, json)
         get_session().add(product)
     location = url_for(".read_product", product_id=product.id)
-    return product, 201, {"ETag": etag(product), "Location": location}
+    return product, 201, {**validators(product), "Location": location}
 
 
 @blueprint.get(PRODUCT)
+@public(is_checked=True)
 @operation("Products", {200: ProductOutput, 404: Problem})
 def read_product(product_id: int) -> tuple[Product, int, dict[str, str]]:
     """Show a product; its `ETag` is what a later change must name."""
     product = find(product_id)
-    return product, 200, {"ETag": etag(product)}
+    return product, 200, validators(product)
 
 
 @blueprint.put(PRODUCT)
@@ -92,31 +95,21 @@ def update_product(
     headers: Precondition,
     json: ProductInput,
 ) -> tuple[Product, int, dict[str, str]]:
-    """Replace a product, if it is still as the `If-Match` header says."""
+    """Replace a product, if it is still as its precondition says."""
     product = find_unchanged(product_id, headers)
     with saving("A product with this SKU is there already."):
         write(product, json)
-    return product, 200, {"ETag": etag(product)}
+    return product, 200, validators(product)
 
 
 @blueprint.delete(PRODUCT)
 @operation("Products", {204: None, 404: Problem, 412: Problem, 428: Problem})
 def delete_product(product_id: int, headers: Precondition) -> tuple[None, int]:
-    """Remove a product, if it is still as the `If-Match` header says."""
+    """Remove a product, if it is still as its precondition says."""
     product = find_unchanged(product_id, headers)
     with saving("Something still refers to this product."):
         get_session().delete(product)
     return None, 204
-
-
-@blueprint.after_request
-def answer_conditionally(response: Response) -> Response:
-    """Spare a client the body that it has already: 304 (RFC 9110, section 13.1.2)."""
-    if request.method in {"GET", "HEAD"} and response.status_code == HTTPStatus.OK:
-        response.add_etag()
-        if known := request.headers.get("If-None-Match"):
-            response.make_conditional({"REQUEST_METHOD": "GET", "HTTP_IF_NONE_MATCH": known})
-    return response
 
 
 def find(product_id: int) -> Product:
@@ -128,18 +121,24 @@ def find(product_id: int) -> Product:
 
 
 def find_unchanged(product_id: int, headers: Precondition) -> Product:
-    """Load a product that the client has seen in its present version (RFC 9110, section 13.1.1)."""
+    """Load a product that the client has seen in its present version (RFC 9110, section 13.2.2)."""
     product = find(product_id)
-    if not headers.if_match:
+    version = str(product.version)
+    seen = parse_date(headers.if_unmodified_since)
+    if headers.if_match:
+        is_seen = parse_etags(headers.if_match).contains(version)
+    elif seen:
+        is_seen = product.updated_at <= seen
+    else:
         raise PreconditionRequired("Name the version to change: send its `ETag` as `If-Match`.")
-    if str(product.version) not in parse_etags(headers.if_match):
+    if not is_seen or parse_etags(headers.if_none_match).contains_weak(version):
         raise PreconditionFailed(CHANGED)
     return product
 
 
-def etag(product: Product) -> str:
-    """Name a product's version, as a strong validator."""
-    return f'"{product.version}"'
+def validators(product: Product) -> dict[str, str]:
+    """Name a product's version: strongly, and by its time, which two changes may share."""
+    return {"ETag": f'"{product.version}"', "Last-Modified": http_date(product.updated_at)}
 
 
 def write(product: Product, given: ProductInput) -> None:

@@ -1,6 +1,7 @@
 """The database: one engine an application, one session a request."""
 
 import os
+from datetime import datetime
 from types import ModuleType
 from typing import Any
 
@@ -25,6 +26,7 @@ from . import (
     # {% endif %}
     sqlite,
     statements,
+    types,
 )
 
 DIALECTS = {
@@ -45,6 +47,7 @@ MALFORMED = (ArgumentError, ImportError, KeyError, TypeError, ValueError)
 class Base(DeclarativeBase):
     """All models; the names of their constraints are fixed, so that migrations can drop them."""
 
+    type_annotation_map = {datetime: types.UtcDateTime}  # noqa: RUF012 - not changed
     metadata = MetaData(
         naming_convention={
             "pk": "pk_%(table_name)s",

@@ -1,0 +1,29 @@
+"""Parts of pages."""
+
+from collections.abc import Callable
+
+import msgspec
+from flask import Flask
+from markupsafe import Markup
+
+from .store import Codec
+
+decoder = msgspec.msgpack.Decoder(str)
+
+
+def init_app(app: Flask) -> None:
+    """Let templates say `{% call cached("name", "tag") %}…{% endcall %}`.
+
+    What is inside must be the same for everybody; if it is not run, it asks the database nothing.
+    """
+
+    def cached(name: str, *tags: str, caller: Callable[[], str]) -> Markup:
+        html = app.extensions["cache"].get(
+            f"fragment {name}", tags, app.config["CACHE_FRAGMENT_LIFETIME"], CODEC, caller
+        )
+        return Markup(html)  # noqa: S704 - the template has escaped it
+
+    app.jinja_env.globals["cached"] = cached
+
+
+CODEC = Codec(msgspec.msgpack.encode, decoder.decode)

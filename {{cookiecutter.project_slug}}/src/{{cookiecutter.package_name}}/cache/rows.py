@@ -1,0 +1,31 @@
+"""Forgets what was read of a table as soon as a change of the table is committed."""
+
+from typing import Any
+
+from flask import Flask
+from sqlalchemy import event
+from sqlalchemy.orm import ORMExecuteState, Session
+
+
+def init_app(app: Flask) -> None:
+    """Watch all sessions; a tag is a table's name. Textual SQL is not seen: call `forget` there."""
+    sessions = app.extensions["database"]
+    cache = app.extensions["cache"]
+
+    @event.listens_for(sessions, "after_flush")
+    def note_objects(session: Session, _: object) -> None:
+        changed = session.info.setdefault("changed", set())
+        for model in (*session.new, *session.dirty, *session.deleted):
+            changed.add(model.__table__.name)
+
+    @event.listens_for(sessions, "do_orm_execute")
+    def note_statement(state: ORMExecuteState) -> None:
+        statement: Any = state.statement
+        if statement.is_dml:
+            state.session.info.setdefault("changed", set()).add(statement.table.name)
+
+    @event.listens_for(sessions, "after_commit")
+    def forget(session: Session) -> None:
+        # A savepoint is no commit; nobody else sees its rows yet.
+        if not session.in_nested_transaction() and (changed := session.info.pop("changed", None)):
+            cache.forget(*changed)

@@ -1,0 +1,261 @@
+"""Reads, makes, keeps and forgets: one caller at a time makes a value, and none depends on it."""
+
+import math
+import os
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from hashlib import blake2b
+from threading import Lock
+from typing import Any, NamedTuple, Protocol
+
+import msgspec
+import structlog
+
+from .. import logs
+
+# Seconds: how long a cache that failed is left alone, and how rarely that is logged.
+PAUSE = 1.0
+WARN_EVERY = 30.0
+# Seconds: how often those who wait for a value look for it, and how long a tag lives unless it is
+# forgotten before. A value lives shorter, and one whose tag is gone counts as gone.
+POLL = 0.02
+TAG_LIFETIME = 7 * 24 * 3600
+
+MISSING = object()
+
+
+class Backend(Protocol):
+    """Where values are kept; lifetimes are in seconds."""
+
+    errors: tuple[type[Exception], ...]  # all that it raises
+    outages: tuple[type[Exception], ...]  # of these, what the next call would meet, too
+    options: dict[str, Any]  # what the rate limiter's own storage needs for this URL
+
+    def get_many(self, keys: Sequence[str]) -> Sequence[bytes | None]:
+        """Return the values, in the order of the keys."""
+
+    def set(self, key: str, value: bytes, lifetime: int) -> None:
+        """Keep a value."""
+
+    def add(self, key: str, value: bytes, lifetime: int) -> bool:
+        """Keep a value unless there is one, and tell whether it was kept: never two of two."""
+
+    def delete(self, keys: Collection[str]) -> None:
+        """Forget values."""
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        """List all keys that begin so."""
+
+    def describe(self) -> dict[str, Any]:
+        """Say what it is and how full."""
+
+    def ping(self) -> None:
+        """Raise when it does not answer."""
+
+
+class Codec(NamedTuple):
+    """How a value becomes bytes, or None when it must not be kept, and how it is read back."""
+
+    encode: Callable[[Any], bytes | None]
+    decode: Callable[[bytes], Any]
+
+
+class Entry(msgspec.Struct, array_like=True):
+    """What is kept: a value, until when it is fresh, and the versions that its tags had."""
+
+    fresh_until: float
+    versions: list[bytes]
+    value: bytes
+
+
+class Slot(NamedTuple):
+    """The keys of a value, of the right to make it, and of its tags."""
+
+    value: str
+    lock: str
+    tags: list[str]
+
+
+class Found(NamedTuple):
+    """What a look into the cache gave."""
+
+    value: Any
+    is_fresh: bool
+    versions: Sequence[bytes | None]
+
+
+# MessagePack is data: whatever a server gives, nothing of it is executed. Its errors when it is not
+# what we wrote; the last is for an answer's text.
+GARBAGE = (msgspec.DecodeError, RecursionError, UnicodeError)
+encode = msgspec.msgpack.Encoder().encode
+decode = msgspec.msgpack.Decoder(Entry).decode
+
+
+class Store:
+    """A cache that other services and other releases may use, too."""
+
+    def __init__(self, backend: Backend, config: Mapping[str, Any]) -> None:
+        self.backend = backend
+        self.prefix = f"{config['CACHE_PREFIX']}:"
+        self.release = f"{self.prefix}{config['CACHE_VERSION']}:"
+        self.stale = config["CACHE_STALE"]
+        self.patience = config["CACHE_PATIENCE"]
+        self.figures: Counter[str] = Counter()
+        self.lock = Lock()
+        self.missed: set[str] = set()
+        self.away_until = 0.0
+        self.quiet_until = 0.0
+        self.log = structlog.get_logger().bind()
+
+    def get(
+        self,
+        name: str,
+        tags: Sequence[str],
+        lifetime: float,
+        codec: Codec,
+        make: Callable[[], Any],
+    ) -> Any:
+        """Return a value: the one that is kept under a name, or what `make` returns.
+
+        After `lifetime` seconds one caller makes it anew; the others get the old one meanwhile, for
+        CACHE_STALE seconds. Where there is none they wait for the new one, CACHE_PATIENCE seconds.
+        """
+        digest = blake2b(name.encode(), digest_size=16).hexdigest()
+        slot = Slot(
+            f"{self.release}value:{digest}",
+            f"{self.release}lock:{digest}",
+            [f"{self.release}tag:{tag}" for tag in tags],
+        )
+        found = self.look(slot, codec)
+        if found is None:
+            return make()
+        if found.is_fresh:
+            self.count("hits")
+            return found.value
+        has_lock = self.ask(self.backend.add, slot.lock, b"1", self.patience)
+        if has_lock is False:
+            if found.value is not MISSING:
+                self.count("stale")
+                return found.value
+            value = self.wait(slot, codec)
+            if value is not MISSING:
+                self.count("hits")
+                return value
+        self.count("misses")
+        try:
+            versions = self.establish(slot.tags, found.versions)
+            value = make()
+            self.keep(slot, versions, lifetime, codec.encode(value))
+        finally:
+            if has_lock:
+                self.ask(self.backend.delete, [slot.lock])
+        return value
+
+    def look(self, slot: Slot, codec: Codec) -> Found | None:
+        """Look for a value, in one round trip; None when the cache does not answer."""
+        answer = self.ask(self.backend.get_many, [slot.value, *slot.tags])
+        if answer is None:
+            return None
+        data, *versions = answer
+        try:
+            if data is not None:
+                entry = decode(data)
+                if entry.versions == versions:
+                    return Found(
+                        codec.decode(entry.value), time.time() < entry.fresh_until, versions
+                    )
+        except GARBAGE as error:
+            self.fail(error)
+        return Found(MISSING, is_fresh=False, versions=versions)
+
+    def wait(self, slot: Slot, codec: Codec) -> Any:
+        """Wait for the value that somebody else makes; in vain when it fails or takes too long."""
+        deadline = time.monotonic() + self.patience
+        is_being_made = True
+        while is_being_made and time.monotonic() < deadline:
+            time.sleep(POLL)
+            is_being_made = self.ask(self.backend.get_many, [slot.lock]) not in ([None], None)
+            found = self.look(slot, codec)
+            if found and found.value is not MISSING:
+                return found.value
+        return MISSING
+
+    def establish(
+        self,
+        tags: Sequence[str],
+        versions: Sequence[bytes | None],
+    ) -> Sequence[bytes | None]:
+        """Give a version to each tag that has none; known before the value is made.
+
+        So a value that was read before a change is never taken for one that was read after it.
+        """
+        if None not in versions:
+            return versions
+        for tag, version in zip(tags, versions, strict=True):
+            if version is None:
+                self.ask(self.backend.add, tag, os.urandom(8), TAG_LIFETIME)
+        return self.ask(self.backend.get_many, tags) or [None]
+
+    def keep(
+        self,
+        slot: Slot,
+        versions: Sequence[bytes | None],
+        lifetime: float,
+        value: bytes | None,
+    ) -> None:
+        """Keep a value, not quite for its lifetime: else all that was made at once ends at once."""
+        if value is None or None in versions:
+            return
+        fresh = lifetime * random.uniform(0.9, 1.0)  # noqa: S311 - no secret
+        entry = encode((time.time() + fresh, versions, value))
+        self.ask(self.backend.set, slot.value, entry, math.ceil(fresh + self.stale))
+
+    def forget(self, *tags: str) -> None:
+        """Forget all values that have one of the tags; a cache that is away is told later."""
+        keys = {f"{self.release}tag:{tag}" for tag in tags}
+        try:
+            self.backend.delete(keys)
+        except self.backend.errors as error:
+            self.missed |= keys
+            self.fail(error)
+
+    def clear(self) -> int:
+        """Forget everything below our prefix, and nothing else; return how many keys it were."""
+        keys = list(self.backend.keys(self.prefix))
+        self.backend.delete(keys)
+        return len(keys)
+
+    def ask(self, operation: Callable[..., Any], *arguments: Any) -> Any:
+        """Use the backend, if it did not just fail; None when it fails."""
+        started = time.perf_counter()
+        if time.monotonic() < self.away_until:
+            return None
+        try:
+            if self.missed:
+                missed = self.missed.copy()
+                self.backend.delete(missed)
+                self.missed -= missed
+            return operation(*arguments)
+        except self.backend.errors as error:
+            self.fail(error)
+            return None
+        finally:
+            logs.add("cache_ms", (time.perf_counter() - started) * 1000)
+
+    def fail(self, error: Exception) -> None:
+        """Note a failure; after an outage leave the backend alone for a moment."""
+        self.count("errors")
+        now = time.monotonic()
+        if isinstance(error, self.backend.outages):
+            self.away_until = now + PAUSE
+        if now > self.quiet_until:
+            self.quiet_until = now + WARN_EVERY
+            self.log.warning("cache failed", error=f"{type(error).__name__}: {error}")
+
+    def count(self, figure: str) -> None:
+        """Add to the figures of the process, and to those of the request's log line."""
+        with self.lock:
+            self.figures[figure] += 1
+        logs.add(f"cache_{figure}", 1)
