@@ -157,6 +157,23 @@ def test_tags_ask_for_what_there_is() -> None:
             assert name not in OPTIONS or value in OPTIONS[name], f"{path}: {name} is never {value}"
 
 
+def test_each_value_has_its_text() -> None:
+    """What a file includes is there for each value, and nothing lies there that no file includes."""
+    folder = TEMPLATE / "templates"
+    texts = {**RENDERED, **{path: text_of(path) for path in below(folder)}}
+    included = set()
+    for text in texts.values():
+        for name in re.findall(r'# \{% include "([^"]+)" %\}', text):
+            included.add(folder / name)
+        for start, option, end in re.findall(r'# \{% include "([^"]+)" ~ cookiecutter\.(\w+) ~ "([^"]+)" %\}', text):
+            values = [str(value) for value in OPTIONS[option]] if option in OPTIONS else ["*"]
+            for value in values:
+                found = [*folder.glob(f"{start}{value}{end}")]
+                assert found, f"{start}{value}{end}"
+                included |= {*found}
+    assert included == {*below(folder)}
+
+
 def source_of(module: Path) -> str:
     """The module as Python: outside the package, which imports itself relatively, an import has to name it."""
     text = SOURCES[module]

@@ -12,9 +12,9 @@ decoder = msgspec.msgpack.Decoder(str)
 
 
 def init_app(app: Flask) -> None:
-    """Let templates say `{% call cached("name", "tag") %}…{% endcall %}`.
+    """Give templates `cached`, which a block calls: `call cached("name", "tag")`, … `endcall`.
 
-    What is inside must be the same for everybody; if it is not run, it asks the database nothing.
+    What is inside must be the same for everybody; it is not run as long as it is kept.
     """
 
     def cached(name: str, *tags: str, caller: Callable[[], str]) -> Markup:
