@@ -2,13 +2,12 @@
 
 from collections.abc import Callable
 
-import msgspec
 from flask import Flask
 from markupsafe import Markup
 
 from .store import Codec
 
-decoder = msgspec.msgpack.Decoder(str)
+CODEC = Codec(str.encode, bytes.decode)
 
 
 def init_app(app: Flask) -> None:
@@ -24,6 +23,3 @@ def init_app(app: Flask) -> None:
         return Markup(html)  # noqa: S704 - the template has escaped it
 
     app.jinja_env.globals["cached"] = cached
-
-
-CODEC = Codec(msgspec.msgpack.encode, decoder.decode)
