@@ -4,12 +4,16 @@ import os
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
+import msgspec
 from click import ClickException
 from msgspec import Meta, Struct, ValidationError, convert
 from msgspec.inspect import ListType, type_info
 from msgspec.structs import fields
 
+from .cpus import count_cpus
+
 Count = Annotated[int, Meta(ge=0)]
+Positive = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(ge=0.001, le=3600)]
 # {% if cookiecutter.__cache %}
 Lifetime = Annotated[int, Meta(ge=1, le=7 * 24 * 3600)]
@@ -63,6 +67,14 @@ class Settings(Struct, frozen=True, kw_only=True):
     HTTP_CACHE_STALE: Count = 60
     RATE_LIMIT: RateLimit = "600/minute"
     RATE_LIMIT_WRITES: RateLimit = "60/minute"
+
+    BIND: Annotated[str, Meta(pattern=r"^(unix:/[^\s:]+|[^\s/]+:[0-9]{1,5})\Z")] = "127.0.0.1:8000"
+    WEB_CONCURRENCY: Positive = msgspec.field(default_factory=count_cpus)
+    WEB_THREADS: Positive = 4
+    WEB_TIMEOUT: Positive = 30
+    # {% if cookiecutter.wsgi_server == "gunicorn" %}
+    WEB_WORKER_CLASS: Literal["gthread", "gevent"] = "{{ cookiecutter.__worker_class }}"
+    # {% endif %}
 
     LOG_LEVEL: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     READINESS_TIMEOUT: Seconds = 2.0
