@@ -4,6 +4,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -97,6 +98,8 @@ def declared(pyproject: Path) -> list[str]:
         *data["project"].get("optional-dependencies", {}).values(),
         *data.get("dependency-groups", {}).values(),
     ]
+    included = [] if "cookiecutter" not in str(pyproject) else (TEMPLATE / "templates" / "dependencies").glob("*.toml")
+    groups += [re.findall(r'"([^"]+)"', file.read_text(encoding="utf-8")) for file in included]
     return sorted({line for group in groups for line in group if isinstance(line, str)})
 
 

@@ -34,6 +34,7 @@ INDEX_FILES = [
     "compose.yaml",
     "deploy/nginx/*",
     "deploy/apache/*",
+    "deploy/cdn/addresses.conf",
     "pyproject.toml",
     "tests/conftest.py",
     "src/{{cookiecutter.package_name}}/__init__.py",

@@ -4,11 +4,18 @@ from flask import Flask
 
 from . import (
     api,
+    assets,
     # {% if cookiecutter.__cache %}
     cache,
     # {% endif %}
     # {% if cookiecutter.__catalog %}
     catalog,
+    # {% endif %}
+    # {% if cookiecutter.__cdn %}
+    cdn,
+    # {% endif %}
+    # {% if cookiecutter.reverse_proxy == "none" %}
+    compression,
     # {% endif %}
     # {% if cookiecutter.__database %}
     database,
@@ -38,6 +45,9 @@ def create_app(settings: Settings | None = None) -> Flask:
     logs.init_app(app)
     json_provider.init_app(app)
     errors.init_app(app)
+    # {% if cookiecutter.reverse_proxy == "none" %}
+    compression.init_app(app)
+    # {% endif %}
     http_caching.init_app(app)
     health.init_app(app)
     # {% if cookiecutter.__database %}
@@ -57,6 +67,13 @@ def create_app(settings: Settings | None = None) -> Flask:
     # {% if cookiecutter.__primes %}
     primes.init_app(app)
     # {% endif %}
+    assets.init_app(app)
+    # {% if cookiecutter.__cdn %}
+    cdn.init_app(app)
+    # {% endif %}
     security.init_app(app)
+    # {% if cookiecutter.__cdn_peers %}
+    cdn.peers.init_app(app)
+    # {% endif %}
 
     return app

@@ -23,6 +23,7 @@ Secret = Annotated[str, Meta(min_length=32)]
 # `\Z` is the end; `$` would let a last line break through.
 Host = Annotated[str, Meta(pattern=r"^\.?[A-Za-z0-9.:\[\]-]+\Z")]
 RateLimit = Annotated[str, Meta(pattern=r"^[1-9][0-9]*/(second|minute|hour|day)\Z")]
+Origin = Annotated[str, Meta(pattern=r"^https?://[A-Za-z0-9.*:\[\]-]+\Z")]
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -65,9 +66,26 @@ class Settings(Struct, frozen=True, kw_only=True):
     MAX_CONTENT_LENGTH: Count = 1024 * 1024
     HTTP_CACHE_LIFETIME: Count = 10
     HTTP_CACHE_STALE: Count = 60
+    # {% if cookiecutter.reverse_proxy == "none" %}
     RATE_LIMIT: RateLimit = "600/minute"
+    # {% endif %}
     RATE_LIMIT_WRITES: RateLimit = "60/minute"
+    RATE_LIMIT_EXPENSIVE: RateLimit = "60/minute"
+    CONTENT_SOURCES: list[Origin] = []
+    STATIC_ROOT: str = "public"
 
+    # {% if cookiecutter.__cdn_peers %}
+    CDN_ADDRESSES: str = "deploy/cdn/addresses.conf"
+    # {% endif %}
+    # {% if cookiecutter.__cdn %}
+    CDN_URL: Origin = ""
+    CDN_CACHE_LIFETIME: Count = 60
+    CDN_CACHE_STALE: Count = 3600
+    CDN_API_URL: Annotated[str, Meta(pattern=r"^https?://[^/\s]+(/[^\s?#]*[^/\s?#])?\Z")] = ""
+    CDN_ID: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]+\Z")] = ""
+    CDN_TOKEN: Annotated[str, Meta(pattern=r"^[!-~]+\Z")] = ""
+
+    # {% endif %}
     BIND: Annotated[str, Meta(pattern=r"^(unix:/[^\s:]+|[^\s/]+:[0-9]{1,5})\Z")] = "127.0.0.1:8000"
     WEB_CONCURRENCY: Positive = msgspec.field(default_factory=count_cpus)
     WEB_THREADS: Positive = 4

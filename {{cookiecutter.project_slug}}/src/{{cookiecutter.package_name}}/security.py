@@ -9,27 +9,18 @@ from flask import Flask, abort, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.sansio.utils import host_is_trusted
 
-CONTENT_SECURITY_POLICY = (
-    "default-src 'self'; "
-    "img-src 'self' data:; "
-    "object-src 'none'; "
-    "base-uri 'none'; "
-    "form-action 'self'; "
-    "frame-ancestors 'none'"
-)
 HEADERS = [
     # What no view has declared public is nobody else's.
     ("Cache-Control", "private, no-cache"),
-    ("Content-Security-Policy", CONTENT_SECURITY_POLICY),
     ("X-Content-Type-Options", "nosniff"),
     ("X-Frame-Options", "DENY"),
     ("Referrer-Policy", "strict-origin-when-cross-origin"),
     ("Permissions-Policy", "camera=(), geolocation=(), microphone=()"),
     ("Cross-Origin-Opener-Policy", "same-origin"),
 ]
-# Paired with their names as they are compared, which need not be made for each response.
-COMPARED = [(name.lower(), (name, value)) for name, value in HEADERS]
 HSTS = ("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
+# What lets others keep an answer.
+SHARING = {"cache-control", "cdn-cache-control", "surrogate-control"}
 
 
 def init_app(app: Flask) -> None:
@@ -51,7 +42,8 @@ def init_app(app: Flask) -> None:
         if request.blueprint != "health" and not is_allowed(request.host):
             abort(400, "This host is not known here.")
 
-    app.wsgi_app = SecurityHeaders(app.wsgi_app)  # type: ignore[method-assign]
+    policy = make_policy(app.config["CONTENT_SOURCES"])
+    app.wsgi_app = SecurityHeaders(app.wsgi_app, policy)  # type: ignore[method-assign]
     if hops := app.config["TRUSTED_PROXY_HOPS"]:
         app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
             app.wsgi_app,
@@ -61,11 +53,27 @@ def init_app(app: Flask) -> None:
         )
 
 
+def make_policy(sources: list[str]) -> str:
+    """Let pages load from here and from origins that the settings name, and be framed nowhere."""
+    own = " ".join(["'self'", *sources])
+    return (
+        f"default-src {own}; "
+        f"img-src {own} data:; "
+        "object-src 'none'; "
+        "base-uri 'none'; "
+        "form-action 'self'; "
+        "frame-ancestors 'none'"
+    )
+
+
 class SecurityHeaders:
     """WSGI middleware: adds the headers that a response does not set itself; HSTS over TLS only."""
 
-    def __init__(self, wsgi_app: WSGIApplication) -> None:
+    def __init__(self, wsgi_app: WSGIApplication, policy: str) -> None:
         self.wsgi_app = wsgi_app
+        headers = [*HEADERS, ("Content-Security-Policy", policy)]
+        # Paired with their names as they are compared, which need not be made for each response.
+        self.compared = [(name.lower(), (name, value)) for name, value in headers]
 
     def __call__(
         self,
@@ -79,7 +87,7 @@ class SecurityHeaders:
             if "set-cookie" in own:
                 headers[:] = [header for header in headers if not is_shared(*header)]
                 own = {name.lower() for name, _ in headers}
-            headers.extend(header for name, header in COMPARED if name not in own)
+            headers.extend(header for name, header in self.compared if name not in own)
             if environ["wsgi.url_scheme"] == "https":
                 headers.append(HSTS)
             return start_response(status, headers, exc_info)
@@ -89,4 +97,4 @@ class SecurityHeaders:
 
 def is_shared(name: str, value: str) -> bool:
     """Tell whether a header lets others keep the answer: what sets a cookie is for one client."""
-    return name.lower() == "cache-control" and not {"private", "no-store"} & {*value.split(", ")}
+    return name.lower() in SHARING and not {"private", "no-store"} & {*value.split(", ")}

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import flask_swagger_ui
-from flask import Blueprint, Response, current_app, send_from_directory
+from flask import Blueprint, Response, current_app, render_template, send_from_directory
 from spectree import Response as Answers
 from spectree import SpecTree
 from spectree.model_adapter import get_msgspec_model_adapter
@@ -19,6 +19,7 @@ blueprint = Blueprint(
     url_prefix="/docs",
     static_folder=Path(flask_swagger_ui.__file__).parent / "dist",
     static_url_path="swagger",
+    template_folder=".",
 )
 
 
@@ -83,9 +84,9 @@ def make_document() -> dict[str, Any]:
 
 
 @blueprint.get("")
-def page() -> Response:
+def page() -> str:
     """Tell people what the API can do."""
-    return send_from_directory(blueprint.root_path, "docs.html")
+    return render_template("docs.html")
 
 
 @blueprint.get("/docs.js")

@@ -16,6 +16,9 @@ from . import (
     # {% if cookiecutter.__cached_pages %}
     statistics_page,
     # {% endif %}
+    # {% if cookiecutter.__cdn %}
+    tags,
+    # {% endif %}
     views,
 )
 
@@ -26,6 +29,9 @@ def init_app(app: Flask) -> None:
     # {% if cookiecutter.__cache %}
     caching.init_app(app)
     app.register_blueprint(statistics.blueprint)
+    # {% endif %}
+    # {% if cookiecutter.__cdn %}
+    tags.init_app(app)
     # {% endif %}
     app.cli.add_command(seed.seed)
     # {% if cookiecutter.web_pages %}

@@ -8,6 +8,7 @@ from ..api import operation
 from ..cache import remember
 from ..database import get_session
 from ..http_caching import public
+from ..limits import limited
 from .models import Category, Product
 
 blueprint = Blueprint("statistics", __name__, url_prefix="/api/v1")
@@ -42,6 +43,7 @@ def load_statistics() -> list[CategoryStatistics]:
 
 
 @blueprint.get("/statistics")
+@limited("RATE_LIMIT_EXPENSIVE")
 @public()
 @operation("Statistics", {200: list[CategoryStatistics]})
 def show_statistics() -> list[CategoryStatistics]:

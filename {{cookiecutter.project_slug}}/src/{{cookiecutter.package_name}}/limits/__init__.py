@@ -1,43 +1,62 @@
-"""Rate limits per client; writing has a tighter one."""
+"""Rate limits per client: of requests that write, and of views that say so."""
 
-import time
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
 
-from flask import Flask, request
-from limits import parse
+from flask import Flask, current_app, request
 from limits.storage import MemoryStorage
-from limits.strategies import FixedWindowRateLimiter
-from werkzeug.exceptions import TooManyRequests
 
 from . import (
-    clients,
+    # {% if cookiecutter.reverse_proxy == "none" %}
+    everything,
+    # {% endif %}
     # {% if cookiecutter.__cache_server %}
     shared,
     # {% endif %}
 )
+from .limit import Counts, Limit
+
+View = Callable[..., Any]
 
 READING = {"GET", "HEAD", "OPTIONS"}
-UNLIMITED = {"health.live", "health.ready", "static"}
+PREFIX = "RATE_LIMIT_"
 
 
 def init_app(app: Flask) -> None:
-    """Count every request but those of probes and for static files."""
-    alone = FixedWindowRateLimiter(MemoryStorage())
-    limiters = {"read": alone, "write": alone}
-    # {% if cookiecutter.__cache_server %}
-    limiters["write"] = shared.make_limiter(app, alone)
+    """Make a limit of each setting RATE_LIMIT_…, and keep that on requests that write."""
+    counts: Counts = MemoryStorage()
+    # {% if cookiecutter.reverse_proxy == "none" %}
+    everything.init_app(app, counts)
     # {% endif %}
-    allowed = {
-        "read": parse(app.config["RATE_LIMIT"]),
-        "write": parse(app.config["RATE_LIMIT_WRITES"]),
+    # {% if cookiecutter.__cache_server %}
+    counts = shared.SharedCounts(app, counts)
+    # {% endif %}
+    settings = [name for name in app.config if name.startswith(PREFIX)]
+    app.extensions["limits"] = {
+        name: Limit(name.removeprefix(PREFIX).lower(), app.config[name], counts)
+        for name in settings
     }
+    writes = app.extensions["limits"]["RATE_LIMIT_WRITES"]
 
     @app.before_request
-    def count() -> None:
-        if request.endpoint in UNLIMITED:
-            return
-        kind = "read" if request.method in READING else "write"
-        limiter, limit = limiters[kind], allowed[kind]
-        client = clients.name(request.remote_addr or "")
-        if not limiter.hit(limit, kind, client):
-            window = limiter.get_window_stats(limit, kind, client)
-            raise TooManyRequests(retry_after=max(1, round(window.reset_time - time.time())))
+    def count_writes() -> None:
+        if request.method not in READING:
+            writes.spend()
+
+
+def limited(setting: str) -> Callable[[View], View]:
+    """Limit how often each client may ask a view: as often as a setting RATE_LIMIT_… says.
+
+    It goes below the route and above what the limit is to protect.
+    """
+
+    def decorate(view: View) -> View:
+        @wraps(view)
+        def counted(**arguments: Any) -> Any:
+            current_app.extensions["limits"][setting].spend()
+            return view(**arguments)
+
+        return counted
+
+    return decorate

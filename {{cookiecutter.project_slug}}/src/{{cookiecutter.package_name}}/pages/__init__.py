@@ -3,7 +3,7 @@
 from flask import Blueprint, Flask, render_template
 
 from ..api.docs import openapi
-from . import assets, errors
+from . import errors
 
 blueprint = Blueprint("pages", __name__)
 
@@ -16,7 +16,6 @@ def init_app(app: Flask) -> None:
     app.register_blueprint(blueprint)
     add_link(app, "Home", "pages.home")
     add_link(app, "API", "docs.page")
-    assets.init_app(app)
     errors.init_app(app)
 
 

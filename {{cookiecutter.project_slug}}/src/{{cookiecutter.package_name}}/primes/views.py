@@ -7,6 +7,7 @@ from msgspec import Meta, Struct
 
 from ..api import operation
 from ..http_caching import public
+from ..limits import limited
 
 blueprint = Blueprint("primes", __name__, url_prefix="/api/v1")
 
@@ -25,6 +26,7 @@ class PrimesCount(Struct):
 
 
 @blueprint.get("/primes")
+@limited("RATE_LIMIT_EXPENSIVE")
 @public()
 @operation("Primes", {200: PrimesCount})
 def count_primes(query: PrimesQuery) -> PrimesCount:
