@@ -98,7 +98,7 @@ def declared(pyproject: Path) -> list[str]:
         *data["project"].get("optional-dependencies", {}).values(),
         *data.get("dependency-groups", {}).values(),
     ]
-    included = [] if "cookiecutter" not in str(pyproject) else (TEMPLATE / "templates" / "dependencies").glob("*.toml")
+    included = (TEMPLATE / "templates" / "dependencies").glob("*.toml") if pyproject.parent == PROJECT else []
     groups += [re.findall(r'"([^"]+)"', file.read_text(encoding="utf-8")) for file in included]
     return sorted({line for group in groups for line in group if isinstance(line, str)})
 

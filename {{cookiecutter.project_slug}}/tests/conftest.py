@@ -11,6 +11,9 @@ pytest_plugins = [
     # {% if cookiecutter.__cache %}
     "fixtures.cache",
     # {% endif %}
+    # {% if cookiecutter.__cdn_peers %}
+    "fixtures.cdn_peers",
+    # {% endif %}
     # {% if cookiecutter.__database %}
     "fixtures.database",
     # {% endif %}

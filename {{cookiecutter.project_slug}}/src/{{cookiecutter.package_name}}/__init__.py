@@ -5,6 +5,7 @@ from flask import Flask
 from . import (
     api,
     assets,
+    bodies,
     # {% if cookiecutter.__cache %}
     cache,
     # {% endif %}
@@ -45,6 +46,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     logs.init_app(app)
     json_provider.init_app(app)
     errors.init_app(app)
+    bodies.init_app(app)
     # {% if cookiecutter.reverse_proxy == "none" %}
     compression.init_app(app)
     # {% endif %}
@@ -55,6 +57,9 @@ def create_app(settings: Settings | None = None) -> Flask:
     # {% endif %}
     # {% if cookiecutter.__cache %}
     cache.init_app(app)
+    # {% endif %}
+    # {% if cookiecutter.__cdn %}
+    cdn.init_app(app)
     # {% endif %}
     limits.init_app(app)
     api.init_app(app)
@@ -68,9 +73,6 @@ def create_app(settings: Settings | None = None) -> Flask:
     primes.init_app(app)
     # {% endif %}
     assets.init_app(app)
-    # {% if cookiecutter.__cdn %}
-    cdn.init_app(app)
-    # {% endif %}
     security.init_app(app)
     # {% if cookiecutter.__cdn_peers %}
     cdn.peers.init_app(app)

@@ -44,7 +44,8 @@ def test_a_client_gets_the_variant_that_it_takes(
 def test_the_smallest_is_sent(style: tuple[FlaskClient, str]) -> None:
     client, path = style
     sizes = {
-        name: len(client.get(path, headers={"Accept-Encoding": name}, buffered=True).data) for name in DECODERS
+        name: len(client.get(path, headers={"Accept-Encoding": name}, buffered=True).data)
+        for name in DECODERS
     }
     answer = client.get(path, headers={"Accept-Encoding": "gzip, deflate, br, zstd"}, buffered=True)
     assert len(answer.data) == min(sizes.values())

@@ -27,16 +27,15 @@ def init_app(app: Flask) -> None:
     for source in names.find_sources(app):
         if source.endpoint in built:
             app.view_functions[source.endpoint] = BuiltFiles(root / source.address)
+    # {% if cookiecutter.reverse_proxy == "none" %}
+    quick.init_app(app, root, built)
+    # {% endif %}
 
     @app.url_defaults
     def rename(endpoint: str, values: dict[str, Any]) -> None:
         if endpoint in built:
             filename = values["filename"]
             values["filename"] = built[endpoint].get(filename, filename)
-
-    # {% if cookiecutter.reverse_proxy == "none" %}
-    quick.init_app(app, root, built)
-    # {% endif %}
 
 
 class BuiltFiles:

@@ -1,4 +1,4 @@
-"""The CDN in front: what it may keep, from where static files come, and how it is told to forget."""
+"""The CDN in front: what it may keep, what it is to forget, and static files from its address."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -8,15 +8,15 @@ from flask import Config, Flask, Response, current_app, request
 
 from . import (
     # {% if cookiecutter.cdn == "cloudflare" %}
-    cloudflare as provider,
+    cloudflare,
     # {% elif cookiecutter.cdn == "cloudfront" %}
-    cloudfront as provider,
+    cloudfront,
     # {% endif %}
     commands,
     # {% if cookiecutter.cdn == "fastly" %}
-    fastly as provider,
+    fastly,
     # {% elif cookiecutter.cdn == "generic" %}
-    generic as provider,
+    generic,
     # {% endif %}
     # {% if cookiecutter.__cdn_peers %}
     peers,
@@ -33,6 +33,16 @@ __all__ = [
     # {% endif %}
     "tag_view",
 ]
+
+# {% if cookiecutter.cdn == "cloudflare" %}
+provider = cloudflare
+# {% elif cookiecutter.cdn == "cloudfront" %}
+provider = cloudfront
+# {% elif cookiecutter.cdn == "fastly" %}
+provider = fastly
+# {% elif cookiecutter.cdn == "generic" %}
+provider = generic
+# {% endif %}
 
 
 class Cdn:

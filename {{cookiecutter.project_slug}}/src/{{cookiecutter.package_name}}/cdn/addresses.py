@@ -1,7 +1,7 @@
 """The addresses from which the CDN asks: only what comes from there is believed."""
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 

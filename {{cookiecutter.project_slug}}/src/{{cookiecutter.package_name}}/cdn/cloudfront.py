@@ -56,6 +56,7 @@ def invalidate(config: Mapping[str, Any], items: Sequence[str]) -> None:
     try:
         client = boto3.client(
             "cloudfront",
+            region_name="us-east-1",
             endpoint_url=config["CDN_API_URL"] or None,
             config=Config(retries=retries, connect_timeout=5, read_timeout=10),
         )

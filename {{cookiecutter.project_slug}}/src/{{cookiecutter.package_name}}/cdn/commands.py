@@ -17,7 +17,9 @@ cdn = AppGroup("cdn", help="Tell the CDN to forget, or renew the list of its add
 @click.option("--tag", "tags", multiple=True, help="What was made of it; may be repeated.")
 @click.option("--everything", is_flag=True, help="All that it has.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done.")
-def purge(paths: tuple[str, ...], tags: tuple[str, ...], *, everything: bool, dry_run: bool) -> None:
+def purge(
+    paths: tuple[str, ...], tags: tuple[str, ...], *, everything: bool, dry_run: bool
+) -> None:
     """Make the CDN forget PATHS: of this site, or whole addresses of another one."""
     if not (paths or tags or everything):
         raise click.UsageError("Name paths, tags, or --everything.")
@@ -33,7 +35,7 @@ def purge(paths: tuple[str, ...], tags: tuple[str, ...], *, everything: bool, dr
 @cdn.command("addresses")
 @click.argument("files", nargs=-1, required=True, type=click.File(encoding="utf-8"))
 def renew(files: tuple[TextIO, ...]) -> None:
-    """Renew the list of trusted addresses from FILES as the CDN publishes them; - is standard input."""
+    """Renew the list of trusted addresses from FILES that the CDN publishes; - is the input."""
     service = current_app.extensions["cdn"]
     try:
         networks = addresses.find("\n".join(file.read() for file in files), service.selector)

@@ -35,7 +35,7 @@ def plan(
         yield Call("everything", partial(send, "PURGE", f"{api}/", keys))
     for address in addresses:
         parts = urlsplit(address)
-        url = f"{api}{address.partition(parts.netloc)[2]}"
+        url = f"{api}{address.partition(parts.netloc)[2] or '/'}"
         host = {**headers, "Host": parts.netloc}
         yield Call(f"address {address}", partial(send, "PURGE", url, host))
     for batch in batches(tags, BATCH):

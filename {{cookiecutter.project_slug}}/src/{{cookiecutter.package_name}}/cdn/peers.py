@@ -1,4 +1,4 @@
-"""Who may say for whom a request is: the CDN, by its addresses, for there is no proxy that knows them."""
+"""Who may say for whom a request is: the CDN, by its addresses, as no proxy knows them."""
 
 from collections.abc import Collection, Iterable
 from functools import lru_cache

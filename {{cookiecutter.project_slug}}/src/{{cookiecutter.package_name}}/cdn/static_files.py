@@ -14,6 +14,6 @@ def init_app(app: Flask, url: str) -> None:
             return f"{url}{make(endpoint, **{**values, '_external': False})}"
         return make(endpoint, **values)
 
-    app.url_for = url_for  # type: ignore[method-assign, assignment]
+    app.url_for = url_for  # type: ignore[method-assign]
     app.jinja_env.globals["url_for"] = url_for
     app.config["CONTENT_SOURCES"] = [*app.config["CONTENT_SOURCES"], url]

@@ -11,11 +11,11 @@ from . import (
     # {% if cookiecutter.reverse_proxy == "none" %}
     everything,
     # {% endif %}
+    limit,
     # {% if cookiecutter.__cache_server %}
     shared,
     # {% endif %}
 )
-from .limit import Counts, Limit
 
 View = Callable[..., Any]
 
@@ -25,7 +25,7 @@ PREFIX = "RATE_LIMIT_"
 
 def init_app(app: Flask) -> None:
     """Make a limit of each setting RATE_LIMIT_…, and keep that on requests that write."""
-    counts: Counts = MemoryStorage()
+    counts: limit.Counts = MemoryStorage()
     # {% if cookiecutter.reverse_proxy == "none" %}
     everything.init_app(app, counts)
     # {% endif %}
@@ -34,7 +34,7 @@ def init_app(app: Flask) -> None:
     # {% endif %}
     settings = [name for name in app.config if name.startswith(PREFIX)]
     app.extensions["limits"] = {
-        name: Limit(name.removeprefix(PREFIX).lower(), app.config[name], counts)
+        name: limit.Limit(name.removeprefix(PREFIX).lower(), app.config[name], counts)
         for name in settings
     }
     writes = app.extensions["limits"]["RATE_LIMIT_WRITES"]
