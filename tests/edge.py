@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from email.parser import BytesParser
 from pathlib import Path
-from subprocess import Popen
+from subprocess import Popen, TimeoutExpired
 from typing import NamedTuple
 
 from tests.answers import Row
@@ -26,6 +26,9 @@ PRODUCTION = {
     "CACHE_URL": "memory://",
     "WEB_CONCURRENCY": "2",
 }
+
+
+PROMPT = 15  # seconds until a server that has nothing to do has stopped
 
 
 class Upstream(NamedTuple):
@@ -118,7 +121,11 @@ def application_server(
         print(log.read_text(encoding="utf-8", errors="replace")[-20_000:])
         raise
     finally:
-        stop(process, signal.SIGTERM)
+        # As containers do it: the first process is told, and tells the others.
+        with suppress(TimeoutExpired):
+            process.terminate()
+            process.wait(PROMPT)
+        stop(process, signal.SIGKILL)
 
 
 def children(process: int) -> set[int]:

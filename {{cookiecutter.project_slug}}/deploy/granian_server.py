@@ -1,8 +1,11 @@
 """python deploy/granian_server.py; the environment has the settings, see .env.example."""
 
 import sys
+from collections.abc import Iterable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from granian import Granian
 from granian.constants import HTTPModes, Interfaces
@@ -35,7 +38,22 @@ def main() -> None:
         workers_kill_timeout=settings.WEB_TIMEOUT,
         # No access log: the application logs each request, and so does a proxy.
         log_access=False,
-    ).serve()
+    ).serve(target_loader=load)
+
+
+def load(target: str) -> WSGIApplication:
+    """Load the application in a worker, and tell it that a body's end is not a certain one.
+
+    granian says that it is, but gives a chunked body that breaks off as if it were whole.
+    """
+    module, _, name = target.partition(":")
+    wsgi_app: WSGIApplication = getattr(import_module(module), name)
+
+    def doubt(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        del environ["wsgi.input_terminated"]
+        return wsgi_app(environ, start_response)
+
+    return doubt
 
 
 def read_address(bind: str) -> dict[str, Any]:

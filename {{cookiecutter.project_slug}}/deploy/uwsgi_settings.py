@@ -17,5 +17,4 @@ threads = {settings.WEB_THREADS}
 harakiri = {settings.WEB_TIMEOUT}
 reload-mercy = {settings.WEB_TIMEOUT}
 worker-reload-mercy = {settings.WEB_TIMEOUT}
-limit-post = {settings.MAX_CONTENT_LENGTH}
 """)
