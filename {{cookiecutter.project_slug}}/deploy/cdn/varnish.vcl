@@ -38,7 +38,8 @@ sub vcl_recv {
             ban("obj.status != 0");
         } else if (req.http.Surrogate-Key ~ "^[A-Za-z0-9_.-]+( [A-Za-z0-9_.-]+)*$") {
             set req.http.Keys = regsuball(req.http.Surrogate-Key, " ", "|");
-            ban("obj.http.Surrogate-Key ~ (^|\s)(" + req.http.Keys + ")(\s|$)");
+            # Without a space or a backslash, which a ban takes for its own.
+            ban("obj.http.Surrogate-Key ~ (^|[^A-Za-z0-9_.-])(" + req.http.Keys + ")([^A-Za-z0-9_.-]|$)");
         } else {
             return (synth(400));
         }
