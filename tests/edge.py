@@ -140,7 +140,11 @@ def connect(bind: str, within: float) -> socket.socket:
     if bind.startswith("unix:"):
         connection = socket.socket(socket.AF_UNIX)
         connection.settimeout(within)
-        connection.connect(bind.removeprefix("unix:"))
+        try:
+            connection.connect(bind.removeprefix("unix:"))
+        except OSError:
+            connection.close()
+            raise
         return connection
     host, _, port = bind.rpartition(":")
     return socket.create_connection((host, int(port)), within)

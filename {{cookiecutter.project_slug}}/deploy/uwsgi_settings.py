@@ -12,6 +12,7 @@ except SettingsError as error:
 sys.stdout.write(f"""[uwsgi]
 {{ cookiecutter.__uwsgi_listens }} = {settings.BIND.removeprefix("unix:")}
 chmod-socket = 666
+binary-path = {sys.executable}
 processes = {settings.WEB_CONCURRENCY}
 threads = {settings.WEB_THREADS}
 harakiri = {settings.WEB_TIMEOUT}

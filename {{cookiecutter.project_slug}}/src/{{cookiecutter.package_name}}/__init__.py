@@ -6,7 +6,6 @@ from . import (
     api,
     assets,
     bodies,
-    bodies,
     # {% if cookiecutter.__cache %}
     cache,
     # {% endif %}
@@ -47,7 +46,6 @@ def create_app(settings: Settings | None = None) -> Flask:
     logs.init_app(app)
     json_provider.init_app(app)
     errors.init_app(app)
-    bodies.init_app(app)
     bodies.init_app(app)
     # {% if cookiecutter.reverse_proxy == "none" %}
     compression.init_app(app)
