@@ -55,8 +55,7 @@ class Upstream(NamedTuple):
 
 def protocol_of(row: Row) -> str:
     """What the application server of a row speaks."""
-    is_proxied = row.options["reverse_proxy"] != "none"
-    return "uwsgi" if row.options["wsgi_server"] == "uwsgi" and is_proxied else "http"
+    return "uwsgi" if (row.options["wsgi_server"], row.options["reverse_proxy"]) == ("uwsgi", "nginx") else "http"
 
 
 def command_of(project: Path) -> list[str]:
