@@ -12,12 +12,6 @@ from . import (
     # {% if cookiecutter.__catalog %}
     catalog,
     # {% endif %}
-    # {% if cookiecutter.__cdn %}
-    cdn,
-    # {% endif %}
-    # {% if cookiecutter.reverse_proxy == "none" %}
-    compression,
-    # {% endif %}
     # {% if cookiecutter.__database %}
     database,
     # {% endif %}
@@ -33,6 +27,7 @@ from . import (
     # {% if cookiecutter.__primes %}
     primes,
     # {% endif %}
+    proxies,
     security,
 )
 from .config import Settings, load_settings
@@ -47,9 +42,6 @@ def create_app(settings: Settings | None = None) -> Flask:
     json_provider.init_app(app)
     errors.init_app(app)
     bodies.init_app(app)
-    # {% if cookiecutter.reverse_proxy == "none" %}
-    compression.init_app(app)
-    # {% endif %}
     http_caching.init_app(app)
     health.init_app(app)
     # {% if cookiecutter.__database %}
@@ -57,9 +49,6 @@ def create_app(settings: Settings | None = None) -> Flask:
     # {% endif %}
     # {% if cookiecutter.__cache %}
     cache.init_app(app)
-    # {% endif %}
-    # {% if cookiecutter.__cdn %}
-    cdn.init_app(app)
     # {% endif %}
     limits.init_app(app)
     api.init_app(app)
@@ -74,8 +63,6 @@ def create_app(settings: Settings | None = None) -> Flask:
     # {% endif %}
     assets.init_app(app)
     security.init_app(app)
-    # {% if cookiecutter.__cdn_peers %}
-    cdn.peers.init_app(app)
-    # {% endif %}
+    proxies.init_app(app)
 
     return app

@@ -1,4 +1,4 @@
-"""Known hosts, safe cookies, security headers, and the real address behind trusted proxies."""
+"""Known hosts, safe cookies and security headers."""
 
 from collections.abc import Iterable
 from functools import lru_cache
@@ -6,7 +6,6 @@ from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from flask import Flask, abort, request
-from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.sansio.utils import host_is_trusted
 
 HEADERS = [
@@ -24,7 +23,7 @@ SHARING = {"cache-control", "cdn-cache-control", "surrogate-control"}
 
 
 def init_app(app: Flask) -> None:
-    """Protect the application; as many proxies are believed as the settings say there are."""
+    """Protect the application."""
     app.config.update(
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
@@ -44,13 +43,6 @@ def init_app(app: Flask) -> None:
 
     policy = make_policy(app.config["CONTENT_SOURCES"])
     app.wsgi_app = SecurityHeaders(app.wsgi_app, policy)  # type: ignore[method-assign]
-    if hops := app.config["TRUSTED_PROXY_HOPS"]:
-        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
-            app.wsgi_app,
-            x_for=hops,
-            x_proto=hops,
-            x_host=hops,
-        )
 
 
 def make_policy(sources: list[str]) -> str:

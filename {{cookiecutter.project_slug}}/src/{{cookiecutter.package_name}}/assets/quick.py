@@ -9,7 +9,7 @@ from wsgiref.util import FileWrapper
 from flask import Flask
 from werkzeug.utils import get_content_type
 
-from ..compression import choose
+from ..proxies.compression import choose
 from . import names
 
 ENDINGS = {"br": ".br", "zstd": ".zst", "gzip": ".gz"}

@@ -18,9 +18,6 @@ from . import (
     # {% elif cookiecutter.cdn == "generic" %}
     generic,
     # {% endif %}
-    # {% if cookiecutter.__cdn_peers %}
-    peers,
-    # {% endif %}
     static_files,
 )
 from .calls import Call, PurgeError
@@ -28,9 +25,6 @@ from .calls import Call, PurgeError
 __all__ = [
     "get_cdn",
     "init_app",
-    # {% if cookiecutter.__cdn_peers %}
-    "peers",
-    # {% endif %}
     "tag_view",
 ]
 

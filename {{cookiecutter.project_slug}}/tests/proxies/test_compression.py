@@ -7,8 +7,8 @@ import zstandard
 from flask import Flask, Response, stream_with_context
 from flask.testing import FlaskClient
 
-from {{ cookiecutter.package_name }}.compression import ENCODINGS, choose
 from {{ cookiecutter.package_name }}.http_caching import public
+from {{ cookiecutter.package_name }}.proxies.compression import ENCODINGS, choose
 
 DECODERS = {"br": brotli.decompress, "gzip": gzip.decompress, "zstd": zstandard.decompress}
 TEXT = "A text that says the same again and again. " * 50

@@ -8,8 +8,8 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from flask import Flask
 
+from ..cdn.addresses import Network, find
 from ..config import SettingsError
-from .addresses import Network, find
 
 SAID_OF_CLIENTS = (
     "HTTP_FORWARDED",
@@ -22,14 +22,13 @@ SAID_OF_CLIENTS = (
 
 
 def init_app(app: Flask) -> None:
-    """Believe the CDN, if the settings say that it is in front."""
-    if app.config["TRUSTED_PROXY_HOPS"]:
-        file = Path(app.config["CDN_ADDRESSES"])
-        try:
-            networks = find(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise SettingsError([f"CDN_ADDRESSES: {file}: {error}"]) from None
-        app.wsgi_app = KnownPeers(app.wsgi_app, networks)  # type: ignore[method-assign]
+    """Believe nobody but the CDN."""
+    file = Path(app.config["CDN_ADDRESSES"])
+    try:
+        networks = find(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SettingsError([f"CDN_ADDRESSES: {file}: {error}"]) from None
+    app.wsgi_app = KnownPeers(app.wsgi_app, networks)  # type: ignore[method-assign]
 
 
 class KnownPeers:

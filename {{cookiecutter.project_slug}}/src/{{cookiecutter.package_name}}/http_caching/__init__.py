@@ -8,6 +8,17 @@ from typing import Any
 from flask import Flask, Response, current_app, make_response, request
 from flask.globals import request_ctx
 
+# {% if cookiecutter.__cdn_peers %}
+from .. import cdn
+from ..proxies import compression
+
+# {% elif cookiecutter.__cdn %}
+from .. import cdn
+
+# {% elif cookiecutter.reverse_proxy == "none" %}
+from ..proxies import compression
+
+# {% endif %}
 View = Callable[..., Any]
 
 CONDITIONS = ("HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE")
@@ -15,16 +26,24 @@ PRIVATE = "private, no-cache"
 
 
 def init_app(app: Flask) -> None:
-    """Spare a client the body that it has already: 304 (RFC 9110, sections 13.1.2 and 13.1.3)."""
+    """Look at each answer before it is sent; what is set up last looks at it first."""
+    # {% if cookiecutter.reverse_proxy == "none" %}
+    compression.init_app(app)
+    # {% endif %}
+    app.after_request(answer_conditionally)
+    # {% if cookiecutter.__cdn %}
+    cdn.init_app(app)
+    # {% endif %}
 
-    @app.after_request
-    def answer_conditionally(response: Response) -> Response:
-        environ = request.environ
-        conditions = {name: environ[name] for name in CONDITIONS if name in environ}
-        if conditions and response.status_code == HTTPStatus.OK:
-            # Only these, and whatever else it would look at is not for us.
-            response.make_conditional({"REQUEST_METHOD": request.method, **conditions})
-        return response
+
+def answer_conditionally(response: Response) -> Response:
+    """Spare a client the body that it has already: 304 (RFC 9110, sections 13.1.2 and 13.1.3)."""
+    environ = request.environ
+    conditions = {name: environ[name] for name in CONDITIONS if name in environ}
+    if conditions and response.status_code == HTTPStatus.OK:
+        # Only these, and whatever else it would look at is not for us.
+        response.make_conditional({"REQUEST_METHOD": request.method, **conditions})
+    return response
 
 
 def public(*, is_checked: bool = False) -> Callable[[View], View]:
