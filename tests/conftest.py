@@ -22,7 +22,7 @@ from tests.answers import PROJECT, TEMPLATE, Row
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 # What only the tests use: a server that forks; what plays Amazon; checkers of what describes a CDN.
-EXTRAS = ["gunicorn==27.0.1", "moto[cloudfront]==5.2.5", "cfn-lint==1.58.0", "python-hcl2==8.1.4"]
+EXTRAS = ["gixy-ng==0.2.59", "gunicorn==27.0.1", "moto[cloudfront]==5.2.5", "cfn-lint==1.58.0", "python-hcl2==8.1.4"]
 
 
 @pytest.fixture(scope="session")
