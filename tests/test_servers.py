@@ -23,22 +23,22 @@ from tests.edge import PROMPT, Connection, Upstream, application_server, command
 from tests.services import free_port, wait_until
 
 
-def row_of(server: str, *, is_proxied: bool, **answers: object) -> Row:
-    """A row of a server, with the example where there is one."""
+def row_of(server: str, *proxies: str, without: str = "") -> Row:
+    """A row of a server behind one of these proxies, and without a database; with the example where there is one."""
     found = [
         row
         for row in ROWS
         if row.options["wsgi_server"] == server
-        and (row.options["reverse_proxy"] != "none") == is_proxied
-        and all(row.options[name] != value for name, value in answers.items())
+        and row.options["reverse_proxy"] in proxies
+        and row.options["database"] != without
     ]
     return max(found, key=lambda row: (row.options["cdn"] == "none", row.options["example_app"]))
 
 
-GEVENT = row_of("gunicorn", is_proxied=False, database="sqlite")
-GRANIAN = row_of("granian", is_proxied=True)
-UWSGI = row_of("uwsgi", is_proxied=True)
-UWSGI_HTTP = row_of("uwsgi", is_proxied=False)
+GEVENT = row_of("gunicorn", "none", without="sqlite")
+GRANIAN = row_of("granian", "nginx", "apache")
+UWSGI = row_of("uwsgi", "nginx")
+UWSGI_HTTP = row_of("uwsgi", "none")
 SERVED = [DEFAULT, GEVENT, GRANIAN, UWSGI, UWSGI_HTTP]
 SPEAK_HTTP = [row for row in SERVED if protocol_of(row) == "http"]
 GUNICORN = [row for row in ROWS if row.options["wsgi_server"] == "gunicorn"]

@@ -62,12 +62,14 @@ class Settings(Struct, frozen=True, kw_only=True):
     SECRET_KEY: Secret
     SECRET_KEY_FALLBACKS: list[Secret] = []
     ALLOWED_HOSTS: Annotated[list[Host], Meta(min_length=1)]
-    TRUSTED_PROXY_HOPS: Count = 0
     MAX_CONTENT_LENGTH: Count = 1024 * 1024
     HTTP_CACHE_LIFETIME: Count = 10
     HTTP_CACHE_STALE: Count = 60
     # {% if cookiecutter.reverse_proxy == "none" %}
+    TRUSTED_PROXY_HOPS: Count = 0
     RATE_LIMIT: RateLimit = "600/minute"
+    # {% else %}
+    TRUSTED_PROXY_HOPS: Count = 1
     # {% endif %}
     RATE_LIMIT_WRITES: RateLimit = "60/minute"
     RATE_LIMIT_EXPENSIVE: RateLimit = "60/minute"
