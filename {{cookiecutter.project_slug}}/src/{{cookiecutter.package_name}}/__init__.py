@@ -19,6 +19,9 @@ from . import (
     pages,
     # {% endif %}
     security,
+    # {% if cookiecutter.__tasks %}
+    tasks,
+    # {% endif %}
 )
 from .config import Settings, load_settings
 
@@ -35,6 +38,9 @@ def create_app(settings: Settings | None = None) -> Flask:
     health.init_app(app)
     # {% if cookiecutter.__database %}
     database.init_app(app)
+    # {% endif %}
+    # {% if cookiecutter.__tasks %}
+    tasks.init_app(app)
     # {% endif %}
     api.init_app(app)
     # {% if cookiecutter.web_pages %}
