@@ -15,12 +15,21 @@ from . import (
     json_provider,
     limits,
     logs,
+    # {% if cookiecutter.__catalog_jobs %}
+    mail,
+    # {% endif %}
+    # {% if cookiecutter.__example_jobs %}
+    outgoing,
+    # {% endif %}
     # {% if cookiecutter.web_pages %}
     pages,
     # {% endif %}
     security,
     # {% if cookiecutter.__tasks %}
     tasks,
+    # {% endif %}
+    # {% if cookiecutter.__example_jobs %}
+    titles,
     # {% endif %}
 )
 from .config import Settings, load_settings
@@ -42,12 +51,21 @@ def create_app(settings: Settings | None = None) -> Flask:
     # {% if cookiecutter.__tasks %}
     tasks.init_app(app)
     # {% endif %}
+    # {% if cookiecutter.__catalog_jobs %}
+    mail.init_app(app)
+    # {% endif %}
+    # {% if cookiecutter.__example_jobs %}
+    outgoing.init_app(app)
+    # {% endif %}
     api.init_app(app)
     # {% if cookiecutter.web_pages %}
     pages.init_app(app)
     # {% endif %}
     # {% if cookiecutter.__catalog %}
     catalog.init_app(app)
+    # {% endif %}
+    # {% if cookiecutter.__example_jobs %}
+    titles.init_app(app)
     # {% endif %}
     security.init_app(app)
 

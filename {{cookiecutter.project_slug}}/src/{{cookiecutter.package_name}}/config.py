@@ -15,6 +15,11 @@ Secret = Annotated[str, Meta(min_length=32)]
 # `\Z` is the end; `$` would let a last line break through.
 Host = Annotated[str, Meta(pattern=r"^\.?[A-Za-z0-9.:\[\]-]+\Z")]
 RateLimit = Annotated[str, Meta(pattern=r"^[1-9][0-9]*/(second|minute|hour|day)\Z")]
+# {% if cookiecutter.__catalog_jobs %}
+# In ASCII, since not every server takes another; the API documents it, which knows no `\Z`.
+EMAIL = r"^[A-Za-z0-9.!#$&'*+/=?^_`~-]+@[A-Za-z0-9][A-Za-z0-9.-]*(?![\s\S])"
+EmailAddress = Annotated[str, Meta(max_length=254, pattern=EMAIL)]
+# {% endif %}
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -38,6 +43,18 @@ class Settings(Struct, frozen=True, kw_only=True):
     DATABASE_CONNECT_TIMEOUT: Annotated[int, Meta(ge=1)] = 3
 
     # {% endif %}
+    # {% if cookiecutter.__catalog_jobs %}
+    SMTP_URL: str
+    MAIL_FROM: EmailAddress
+
+    # {% endif %}
+    # {% if cookiecutter.__example_jobs %}
+    OUTGOING_TIMEOUT: Seconds = 10.0
+    OUTGOING_MAX_BYTES: Count = 1024 * 1024
+    OUTGOING_PORTS: list[Annotated[int, Meta(ge=1, le=65535)]] = []
+    OUTGOING_NETWORKS: list[str] = []
+
+    # {% endif %}
     SECRET_KEY: Secret
     SECRET_KEY_FALLBACKS: list[Secret] = []
     ALLOWED_HOSTS: Annotated[list[Host], Meta(min_length=1)]
@@ -56,6 +73,10 @@ EMBEDDED = {
     "ALLOWED_HOSTS": "localhost,127.0.0.1,[::1]",
     # {% if cookiecutter.__database %}
     "DATABASE_URL": "sqlite:///development.sqlite3",
+    # {% endif %}
+    # {% if cookiecutter.__catalog_jobs %}
+    "SMTP_URL": "log:",
+    "MAIL_FROM": "service@localhost",
     # {% endif %}
 }
 

@@ -7,6 +7,9 @@ from . import (
     pages,
     # {% endif %}
     seed,
+    # {% if cookiecutter.__catalog_jobs %}
+    transfers,
+    # {% endif %}
     views,
 )
 
@@ -15,6 +18,9 @@ def init_app(app: Flask) -> None:
     """Serve the catalog."""
     app.register_blueprint(views.blueprint)
     app.cli.add_command(seed.seed)
+    # {% if cookiecutter.__catalog_jobs %}
+    transfers.init_app(app)
+    # {% endif %}
     # {% if cookiecutter.web_pages %}
     pages.init_app(app)
     # {% endif %}
