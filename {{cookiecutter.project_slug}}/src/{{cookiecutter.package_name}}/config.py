@@ -43,6 +43,28 @@ class Settings(Struct, frozen=True, kw_only=True):
     DATABASE_CONNECT_TIMEOUT: Annotated[int, Meta(ge=1)] = 3
 
     # {% endif %}
+    # {% if cookiecutter.task_queue == "celery-rabbitmq" %}
+    BROKER_URL: Annotated[str, Meta(pattern=r"^(inline|amqps?)://")]
+    RESULT_URL: str
+
+    # {% endif %}
+    # {% if cookiecutter.__redis_queue %}
+    BROKER_URL: Annotated[str, Meta(pattern=r"^(inline|rediss?)://")]
+
+    # {% endif %}
+    # {% if cookiecutter.__tasks %}
+    BROKER_TIMEOUT: Annotated[float, Meta(ge=0.1, le=60)] = 0.5
+    JOB_TIME_LIMIT: Seconds = 300.0
+    JOB_RETRY_MAX_DELAY: Seconds = 60.0
+    JOB_RESULT_TTL: Annotated[int, Meta(ge=60)] = 24 * 3600
+
+    # {% endif %}
+    # {% if cookiecutter.__celery %}
+    WORKER_PROCESSES: Annotated[int, Meta(ge=1)] = 2
+    WORKER_MAX_JOBS: Annotated[int, Meta(ge=1)] = 1000
+    WORKER_MAX_MEMORY_MB: Annotated[int, Meta(ge=64)] = 512
+
+    # {% endif %}
     # {% if cookiecutter.__catalog_jobs %}
     SMTP_URL: str
     MAIL_FROM: EmailAddress
@@ -73,6 +95,12 @@ EMBEDDED = {
     "ALLOWED_HOSTS": "localhost,127.0.0.1,[::1]",
     # {% if cookiecutter.__database %}
     "DATABASE_URL": "sqlite:///development.sqlite3",
+    # {% endif %}
+    # {% if cookiecutter.__tasks %}
+    "BROKER_URL": "inline://",
+    # {% endif %}
+    # {% if cookiecutter.task_queue == "celery-rabbitmq" %}
+    "RESULT_URL": "inline://",
     # {% endif %}
     # {% if cookiecutter.__catalog_jobs %}
     "SMTP_URL": "log:",

@@ -6,24 +6,22 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import update_wrapper
-from time import perf_counter
-from typing import Any, Literal, Protocol
+from typing import Annotated, Any, Literal
 
-import structlog
-from flask import Flask, current_app, has_request_context, request
-from msgspec import Struct
-from structlog.contextvars import bind_contextvars, clear_contextvars, get_contextvars
-from werkzeug.exceptions import ServiceUnavailable
-
-from .. import logs
+from flask import current_app, has_request_context, request
+from msgspec import Meta, Struct
+from structlog.contextvars import get_contextvars
 
 HIGH, DEFAULT, LOW = "high", "default", "low"
 # In the order in which workers serve them.
 QUEUES = (HIGH, DEFAULT, LOW)
 
-State = Literal["queued", "running", "retrying", "succeeded", "failed"]
 Errors = tuple[type[Exception], ...]
 Progress = Callable[[int, int | None], None]
+
+# Why a user wants a job: it is in all of the job's log lines, so it has no line breaks.
+PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*(?![\s\S])"
+Reason = Annotated[str, Meta(max_length=200, pattern=PRINTABLE)]
 
 
 class JobError(Exception):
@@ -35,7 +33,7 @@ class JobStatus(Struct, kw_only=True):
 
     id: str
     name: str
-    state: State = "queued"
+    state: Literal["queued", "running", "retrying", "succeeded", "failed"] = "queued"
     attempts: int = 0
     done: int = 0
     total: int | None = None
@@ -52,26 +50,6 @@ class Call(Struct, kw_only=True):
     kwargs: dict[str, Any]
     request_id: str
     reason: str
-
-
-class Unavailable(ServiceUnavailable):
-    """503: nobody takes jobs at the moment."""
-
-    def __init__(self) -> None:
-        super().__init__("Jobs are not taken at the moment.", retry_after=5)
-
-
-class Backend(Protocol):
-    """Who keeps jobs and has them done."""
-
-    def check(self) -> None:
-        """Raise `Unavailable` when no job would be taken now."""
-
-    def send(self, call: Call) -> None:
-        """Have a worker do it, or raise `Unavailable`."""
-
-    def find(self, job_id: str) -> JobStatus | None:
-        """Tell how far a job is; None if it is not known, or no longer."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -96,17 +74,26 @@ class Job:
 
     def enqueue(self, *args: Any, reason: str = "", **kwargs: Any) -> str:
         """Have a worker run it after the commit, if a transaction is open; return the job's id."""
-        call = Call(
+        call = self.prepare(*args, **kwargs)
+        call.reason = reason or describe_request()
+        tasks = current_app.extensions["tasks"]
+        tasks.deliver(tasks.broker.check, lambda: tasks.broker.send(call))
+        return call.id
+
+    def prepare(self, *args: Any, **kwargs: Any) -> Call:
+        """Make what is sent to a worker."""
+        return Call(
             id=os.urandom(16).hex(),
             name=self.name,
             args=through_json(args),
             kwargs=through_json(kwargs),
             request_id=get_contextvars().get("request_id", ""),
-            reason=reason or describe_request(),
+            reason="",
         )
-        tasks = current_app.extensions["tasks"]
-        tasks.deliver(tasks.backend.check, lambda: tasks.backend.send(call))
-        return call.id
+
+    def limit(self, longest: float) -> float:
+        """Return the seconds that it may take; no job may take longer than `longest`."""
+        return min(self.time_limit or longest, longest)
 
 
 JOBS: dict[str, Job] = {}
@@ -145,7 +132,7 @@ def job(
 
 def find(job_id: str) -> JobStatus | None:
     """Tell how far a job is; None if it is not known, or no longer."""
-    found: JobStatus | None = current_app.extensions["tasks"].backend.find(job_id)
+    found: JobStatus | None = current_app.extensions["tasks"].broker.find(job_id)
     return found
 
 
@@ -153,40 +140,6 @@ def report(done: int, total: int | None = None) -> None:
     """Tell those who wait for this job how far it is; outside of a job nothing happens."""
     if tell := progress.get():
         tell(done, total)
-
-
-def perform(app: Flask, call: Call, attempt: int, tell: Progress) -> Any:
-    """Do a job as all workers do: in a context of its own, with one line in the log."""
-    clear_contextvars()
-    bind_contextvars(
-        request_id=call.request_id,
-        job=call.name,
-        job_id=call.id,
-        reason=call.reason,
-        attempt=attempt,
-    )
-    figures: dict[str, float] = {}
-    logs.figures.set(figures)
-    progress.set(tell)
-    started = perf_counter()
-    outcome = "raised"
-    try:
-        with app.app_context():
-            result = through_json(JOBS[call.name](*call.args, **call.kwargs))
-        outcome = "succeeded"
-    finally:
-        structlog.get_logger().info(
-            "job",
-            outcome=outcome,
-            duration_ms=round((perf_counter() - started) * 1000, 2),
-            **figures,
-        )
-    return result
-
-
-def explain(error: BaseException) -> str:
-    """Say why a job failed without giving away what an unexpected error holds."""
-    return str(error) if isinstance(error, JobError) else type(error).__name__
 
 
 def through_json(value: Any) -> Any:

@@ -1,0 +1,5 @@
+"""RQ on Redis."""
+
+
+class Broker:
+    """..."""
