@@ -14,6 +14,9 @@ pytest_plugins = [
     # {% if cookiecutter.database == "none" %}
     "fixtures.no_database",
     # {% endif %}
+    # {% if cookiecutter.__example_jobs %}
+    "fixtures.service",
+    # {% endif %}
 ]
 
 

@@ -31,7 +31,7 @@ class Server(NamedTuple):
     password: str
 
 
-class Delayed(ConnectionError):  # noqa: N818
+class DelayedError(ConnectionError):
     """The server is away, or asks us to come back later."""
 
 
@@ -114,4 +114,4 @@ def judge(error: OSError) -> Exception:
         code >= HTTPStatus.INTERNAL_SERVER_ERROR
     ):
         return JobError(f"The mail server did not take the mail ({code or type(error).__name__}).")
-    return Delayed(str(error))
+    return DelayedError(str(error))

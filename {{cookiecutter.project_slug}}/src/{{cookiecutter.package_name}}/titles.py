@@ -70,7 +70,7 @@ def create_title(json: TitleInput) -> tuple[JobStatus, int, dict[str, str]]:
     """Have a page's title fetched; the job's result has it."""
     try:
         outgoing.Target.parse(json.url, current_app.config["OUTGOING_PORTS"])
-    except outgoing.Refused as error:
+    except outgoing.RefusedError as error:
         raise InvalidInput([{"field": "url", "problem": str(error)}]) from None
     return accept(fetch_title.enqueue(json.url, reason=json.reason))
 
@@ -80,10 +80,10 @@ def fetch_title(url: str) -> dict[str, str | int | None]:
     """Fetch a page, and tell its title: null if it has none."""
     try:
         answer = outgoing.fetch(url, headers={"Accept": "text/html"})
-    except outgoing.Refused as error:
+    except outgoing.RefusedError as error:
         raise JobError(f"The page was not fetched: {error}.") from error
     if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        raise outgoing.Unreachable(f"{answer.url} answered {answer.status}")
+        raise outgoing.UnreachableError(f"{answer.url} answered {answer.status}")
     declared = answer.headers.get_content_charset() or ""
     return {"url": answer.url, "status": answer.status, "title": find_title(answer.body, declared)}
 

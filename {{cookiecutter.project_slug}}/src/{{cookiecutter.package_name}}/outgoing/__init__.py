@@ -13,9 +13,9 @@ from flask import Flask, current_app
 from structlog.contextvars import get_contextvars
 
 from .connection import Connection
-from .targets import Refused, Target, Unreachable, parse_networks
+from .targets import RefusedError, Target, UnreachableError, parse_networks
 
-__all__ = ["Answer", "Refused", "Target", "Unreachable", "fetch", "init_app"]
+__all__ = ["Answer", "RefusedError", "Target", "UnreachableError", "fetch", "init_app"]
 
 IDEMPOTENT = {"GET", "HEAD", "OPTIONS", "PUT", "DELETE"}
 REDIRECTS = {301, 302, 303, 307, 308}
@@ -49,9 +49,9 @@ def fetch(
 ) -> Answer:
     """Call a service, whoever gave its URL.
 
-    Raises `Refused` for what may not be called, and `Unreachable` when no whole answer comes in
-    time. An answer of any status is an answer; only reading follows redirects. Your headers go to
-    the service that you named, and to no other that it redirects to.
+    Raises `RefusedError` for what may not be called, and `UnreachableError` when no whole answer
+    comes in time. An answer of any status is an answer; only reading follows redirects. Your
+    headers go to the service that you named, and to no other that it redirects to.
     """
     deadline = time.monotonic() + current_app.config["OUTGOING_TIMEOUT"]
     given = dict(headers or {})
@@ -63,7 +63,7 @@ def fetch(
         url, previous = urljoin(url, location), url
         if urlsplit(url)[:2] != urlsplit(previous)[:2]:
             given = {}
-    raise Refused("it redirects too often")
+    raise RefusedError("it redirects too often")
 
 
 def persist(
@@ -79,7 +79,7 @@ def persist(
             answer = send(url, method, body, headers, deadline)
             if answer.status < HTTPStatus.INTERNAL_SERVER_ERROR:
                 return answer
-        except Unreachable:
+        except UnreachableError:
             if time.monotonic() + pause > deadline:
                 raise
         time.sleep(uniform(pause / 2, pause))  # noqa: S311 - it is no secret
@@ -105,7 +105,7 @@ def send(
             response = connection.getresponse()
             content = connection.read(response, current_app.config["OUTGOING_MAX_BYTES"])
         except SSLCertVerificationError as error:
-            raise Refused(f"its certificate is not valid: {error.verify_message}") from error
+            raise RefusedError(f"its certificate is not valid: {error.verify_message}") from error
         except FAULTS as error:
-            raise Unreachable(f"{target.host} did not answer: {error!r}") from error
+            raise UnreachableError(f"{target.host} did not answer: {error!r}") from error
     return Answer(url, response.status, response.headers, content)

@@ -9,7 +9,7 @@ from http.client import HTTPConnection, HTTPResponse
 from threading import Timer
 from typing import Self
 
-from .targets import PORTS, Refused, Target, Unreachable
+from .targets import PORTS, RefusedError, Target, UnreachableError
 
 # Seconds until an address that does not answer, or a service that falls silent, is given up.
 CONNECT_TIMEOUT = 3.0
@@ -75,7 +75,7 @@ class Connection(HTTPConnection):
         """Return the seconds until the deadline."""
         remaining = self.deadline - time.monotonic()
         if remaining <= 0:
-            raise Unreachable("the time is up")
+            raise UnreachableError("the time is up")
         return remaining
 
     def cut(self, line: socket.socket) -> None:
@@ -91,7 +91,7 @@ class Connection(HTTPConnection):
             while part := response.read(PART):
                 content += part
                 if len(content) > limit:
-                    raise Refused(f"its answer is longer than {limit} bytes")
+                    raise RefusedError(f"its answer is longer than {limit} bytes")
             if self.is_cut or response.length:
-                raise Unreachable("it did not answer to the end")
+                raise UnreachableError("it did not answer to the end")
         return bytes(content)

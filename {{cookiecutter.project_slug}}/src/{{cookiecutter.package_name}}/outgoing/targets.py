@@ -25,11 +25,11 @@ NAT64 = IPv6Network("64:ff9b::/96")
 Networks = list[IPv4Network | IPv6Network]
 
 
-class Refused(ValueError):  # noqa: N818
+class RefusedError(ValueError):
     """What may not be called; another attempt would not help."""
 
 
-class Unreachable(ConnectionError):  # noqa: N818
+class UnreachableError(ConnectionError):
     """Nobody answered, or not to the end; later it may work."""
 
 
@@ -51,13 +51,13 @@ class Target(NamedTuple):
             path = parts.path + (f"?{parts.query}" if parts.query else "")
             path = quote(path or "/", safe=punctuation)
         except ValueError:
-            raise Refused("it is no URL") from None
+            raise RefusedError("it is no URL") from None
         if parts.scheme not in PORTS or not fullmatch(r"[a-z0-9._:-]+", host):
-            raise Refused("it does not begin with http:// or https:// and a host")
+            raise RefusedError("it does not begin with http:// or https:// and a host")
         if "@" in parts.netloc:
-            raise Refused("it holds a user or a password")
+            raise RefusedError("it holds a user or a password")
         if port not in {*PORTS.values(), *ports}:
-            raise Refused(f"port {port} is not called")
+            raise RefusedError(f"port {port} is not called")
         return cls(parts.scheme, host, port, path)
 
     def resolve(self, allowed: Networks) -> list[str]:
@@ -66,12 +66,12 @@ class Target(NamedTuple):
             found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
         except socket.gaierror as error:
             if error.errno == socket.EAI_AGAIN:
-                raise Unreachable("its host cannot be looked up at the moment") from error
+                raise UnreachableError("its host cannot be looked up at the moment") from error
             found = []
         addresses = [ip_address(address) for *_, (address, *_) in found]
         # The same words for both: what our own network has is nobody's business.
         if not addresses or not all(is_open(address, allowed) for address in addresses):
-            raise Refused("its host has no public address")
+            raise RefusedError("its host has no public address")
         return [str(address) for address in addresses]
 
 
