@@ -64,6 +64,18 @@ def test_the_third_5xx_is_the_answer(service: Any) -> None:
     assert len(service.asked) == 3
 
 
+def test_there_is_no_attempt_without_time_for_it(
+    service: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outgoing, "PAUSES", (3600.0,))
+    service.answer(status=503)
+    assert fetch(service.url).status == 503
+    service.answers[0] = []
+    with pytest.raises(UnreachableError, match="did not answer"):
+        fetch(service.url)
+    assert len(service.asked) == 2
+
+
 def test_what_may_not_arrive_twice_is_sent_once(service: Any) -> None:
     service.answer(status=503)
     assert fetch(service.url, "POST").status == 503

@@ -77,13 +77,18 @@ def persist(
     for pause in PAUSES if method in IDEMPOTENT else ():
         try:
             answer = send(url, method, body, headers, deadline)
-            if answer.status < HTTPStatus.INTERNAL_SERVER_ERROR:
+            if answer.status < HTTPStatus.INTERNAL_SERVER_ERROR or is_near(deadline, pause):
                 return answer
         except UnreachableError:
-            if time.monotonic() + pause > deadline:
+            if is_near(deadline, pause):
                 raise
         time.sleep(uniform(pause / 2, pause))  # noqa: S311 - it is no secret
     return send(url, method, body, headers, deadline)
+
+
+def is_near(deadline: float, pause: float) -> bool:
+    """Tell whether a pause would take the rest of the time."""
+    return time.monotonic() + pause > deadline
 
 
 def send(
