@@ -28,6 +28,9 @@ from .running import Unavailable, explain, perform
 # Seconds after its own limit in which a job may end by itself, before its process is killed.
 GRACE = 5
 
+# How often a worker tries to store a result: that is for minutes.
+PATIENCE = 20
+
 STATES: dict[str, Any] = {
     "SENT": "queued",
     "STARTED": "running",
@@ -53,14 +56,16 @@ class FlaskTask(Task):  # type: ignore[misc]
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Do the job; how far it is is kept with its state."""
         attempt = self.count_attempts()
+        known = {"attempts": attempt, "done": 0, "total": None}
+        self.update_state(state="STARTED", meta=known)
 
         def tell(done: int, total: int | None) -> None:
-            progress = {"attempts": attempt, "done": done, "total": total}
-            self.update_state(state="STARTED", meta=progress)
+            known.update(done=done, total=total)
+            self.update_state(state="STARTED", meta=known)
 
-        tell(0, None)
         call = read_call(self.request, args, kwargs)
-        return perform(self.app.broker.flask, call, attempt, tell, self.run)
+        result = perform(self.app.broker.flask, call, attempt, tell, self.run)
+        return {**known, "result": result}
 
     def count_attempts(self) -> int:
         """Count those whose worker died as well, so that no job kills workers for ever."""
@@ -133,6 +138,9 @@ class CeleryBroker(ABC):
             task_retry_on_worker_lost=True,
             task_publish_retry_policy={"max_retries": 1, "interval_start": 0},
             result_extended=True,
+            # What a result's place does not answer becomes a `BackendError`.
+            result_backend_always_retry=True,
+            result_backend_max_retries=1,
             result_expires=self.config["JOB_RESULT_TTL"],
             worker_prefetch_multiplier=1,
             worker_deduplicate_successful_tasks=True,
@@ -191,15 +199,11 @@ class CeleryBroker(ABC):
         if state not in STATES:
             return None
         status = JobStatus(id=job_id, name=known["name"], state=STATES[state])
-        status.attempts = (known["retries"] or 0) + 1
-        if state == "SENT":
-            status.attempts = 0
-        elif state == "STARTED":
-            status.attempts, status.done = result["attempts"], result["done"]
-            status.total = result["total"]
-        elif state == "SUCCESS":
-            status.result = result
-        else:
+        if isinstance(result, dict):
+            for name, value in result.items():
+                setattr(status, name, value)
+        elif state != "SENT":
+            status.attempts = (known["retries"] or 0) + 1
             status.error = explain(result)
         return status
 
@@ -246,7 +250,9 @@ class CeleryBroker(ABC):
         logging.getLogger("celery.app.trace").setLevel(logging.CRITICAL)
         logging.getLogger("celery.worker.strategy").setLevel(logging.WARNING)
         setup_logging.connect(leave_logging, weak=False)
-        self.celery.conf.result_backend_always_retry = True
+        self.celery.conf.result_backend_max_retries = PATIENCE
+        # Declares all queues, also the one that no worker serves.
+        self.count()
         worker = self.celery.Worker(
             hostname=f"{os.getpid()}@{socket.gethostname()}",
             queues=QUEUES,

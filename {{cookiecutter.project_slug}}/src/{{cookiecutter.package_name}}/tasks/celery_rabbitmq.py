@@ -13,7 +13,7 @@ from .celery_failed import FAILED
 CLAIMED = 24 * 3600 * 1000
 
 # How often a job may be given to workers that die of it, before it is kept with the failed ones.
-DELIVERIES = 5
+DELIVERIES = 20
 
 
 class Broker(CeleryBroker):
@@ -36,7 +36,7 @@ class Broker(CeleryBroker):
         }
 
     def queue(self, name: str) -> Queue:
-        """Describe a quorum queue, from which a job that kills its workers goes to the failed ones."""
+        """Describe a quorum queue; what kills its workers leaves it for the failed ones."""
         arguments: dict[str, Any] = {"x-queue-type": "quorum"}
         if name != FAILED:
             arguments |= {
