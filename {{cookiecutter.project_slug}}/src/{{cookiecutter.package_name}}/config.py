@@ -47,8 +47,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     BROKER_URL: Annotated[str, Meta(pattern=r"^(inline|amqps?)://")]
     RESULT_URL: str
 
-    # {% endif %}
-    # {% if cookiecutter.__redis_queue %}
+    # {% elif cookiecutter.__redis_queue %}
     BROKER_URL: Annotated[str, Meta(pattern=r"^(inline|rediss?)://")]
 
     # {% endif %}
@@ -96,11 +95,11 @@ EMBEDDED = {
     # {% if cookiecutter.__database %}
     "DATABASE_URL": "sqlite:///development.sqlite3",
     # {% endif %}
-    # {% if cookiecutter.__tasks %}
-    "BROKER_URL": "inline://",
-    # {% endif %}
     # {% if cookiecutter.task_queue == "celery-rabbitmq" %}
+    "BROKER_URL": "inline://",
     "RESULT_URL": "inline://",
+    # {% elif cookiecutter.__redis_queue %}
+    "BROKER_URL": "inline://",
     # {% endif %}
     # {% if cookiecutter.__catalog_jobs %}
     "SMTP_URL": "log:",
