@@ -67,7 +67,7 @@ def test_the_third_5xx_is_the_answer(service: Any) -> None:
 def test_there_is_no_attempt_without_time_for_it(
     service: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outgoing, "PAUSES", (3600.0,))
+    monkeypatch.setattr(outgoing, "PAUSES", (20.0,))
     service.answer(status=503)
     assert fetch(service.url).status == 503
     service.answers[0] = []
@@ -114,8 +114,10 @@ def test_a_service_that_drips_is_cut(calling: Flask, service: Any, head: bytes) 
 
     def drip() -> Iterator[bytes]:
         yield head
-        while not gone.wait(0.05):
+        for _ in range(100):
             yield b"x"
+            if gone.wait(0.05):
+                return
 
     service.answers.append(drip())
     began = time.monotonic()

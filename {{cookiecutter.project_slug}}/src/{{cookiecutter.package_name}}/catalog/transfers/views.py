@@ -64,9 +64,8 @@ def create_export(query: ExportQuery) -> Accepted:
 @blueprint.get("/exports/<uuid:file_id>")
 def read_export(file_id: UUID) -> Response:
     """Send a file that is whole, a chunk at a time."""
-    wanted = (File.id == str(file_id), File.kind == "export", File.size.is_not(None))
+    wanted = (File.id == str(file_id), File.kind == "export")
     size = get_session().scalar(select(File.size).where(*wanted))
-    get_session().close()
     if size is None:
         raise NotFound("There is no such file, or not yet, or no longer.")
     headers = {
