@@ -303,3 +303,158 @@ class MariaDB(Server):
         where = ["--protocol=tcp", "--host=127.0.0.1", f"--port={self.port}"]
         who = [f"--user={self.owner}", f"--password={self.password}"]
         return [program("mariadb", self.package), *plain, *where, *who, database]
+
+
+class Broker(ABC):
+    """A private server of queues: when it is stopped and started, it keeps its port and its data."""
+
+    package: ClassVar[str]
+    account: ClassVar[str]  # the user of the system that the package made
+    scheme: ClassVar[str]
+
+    def __init__(self, folder: Path) -> None:
+        """Choose its place; as root it runs as another user, since no server should run as root."""
+        self.folder, self.port = folder, free_port()
+        self.user = pwd.getpwnam(self.account) if os.geteuid() == 0 else None
+        if self.user:
+            os.chown(folder, self.user.pw_uid, self.user.pw_gid)
+
+    @abstractmethod
+    def command(self) -> list[str | Path]:
+        """What runs it."""
+
+    @abstractmethod
+    def answers(self) -> bool:
+        """Tell whether it serves."""
+
+    def environment(self) -> dict[str, str]:
+        """The variables that it gets."""
+        return {"HOME": str(self.folder), "PATH": f"{os.environ['PATH']}:/usr/sbin", "LANG": "C.UTF-8"}
+
+    @classmethod
+    @contextmanager
+    def for_a_while(cls) -> Iterator[Self]:
+        """A server for as long as the block takes."""
+        # Not pytest's folder: the server's own user has to reach it.
+        with tempfile.TemporaryDirectory(prefix=f"{cls.scheme}-", ignore_cleanup_errors=True) as parent:
+            Path(parent).chmod(0o755)
+            (Path(parent) / "server").mkdir()
+            broker = cls(Path(parent) / "server")
+            try:
+                broker.start()
+                yield broker
+            finally:
+                broker.stop()
+
+    @property
+    def url(self) -> str:
+        """Its address, as a project takes it."""
+        return f"{self.scheme}://127.0.0.1:{self.port}//" if self.scheme == "amqp" else f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        """Come back on the same port with the same data."""
+        with (self.folder.parent / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command(),
+                cwd="/",
+                env=self.environment(),
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                user=self.user and self.user.pw_uid,
+                group=self.user and self.user.pw_gid,
+                extra_groups=[] if self.user else None,
+            )
+        wait_until(self.answers, self.process)
+
+    def stop(self) -> None:
+        """Drop all connections and end."""
+        stop(self.process, signal.SIGTERM)
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Be gone for as long as the block takes."""
+        self.stop()
+        try:
+            yield
+        finally:
+            self.start()
+
+    @contextmanager
+    def silent(self) -> Iterator[None]:
+        """Take connections but answer nothing for as long as the block takes."""
+        os.killpg(self.process.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.killpg(self.process.pid, signal.SIGCONT)
+
+
+class Redis(Broker):
+    """Redis, with its data in an append-only file."""
+
+    package = "redis-server"
+    account = "redis"
+    scheme = "redis"
+    persistence = ("--appendonly", "yes", "--appendfsync", "always")
+
+    def command(self) -> list[str | Path]:
+        """What runs it."""
+        where = ["--dir", self.folder, "--bind", "127.0.0.1", "--port", str(self.port)]
+        rules = ["--save", "", "--maxmemory-policy", "noeviction", *self.persistence]
+        return [program("redis-server", self.package), *where, *rules]
+
+    def answers(self) -> bool:
+        """Tell whether it serves."""
+        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1) as connection:
+            connection.sendall(b"PING\r\n")
+            return connection.recv(7) == b"+PONG\r\n"
+        return False
+
+
+class RabbitMQ(Broker):
+    """RabbitMQ, one node."""
+
+    package = "rabbitmq-server"
+    account = "rabbitmq"
+    scheme = "amqp"
+
+    def __init__(self, folder: Path) -> None:
+        """Choose the ports of Erlang as well."""
+        super().__init__(folder)
+        self.names, self.distribution = free_port(), free_port()
+        (folder / "rabbitmq.conf").write_text("log.console = true\n")
+        (folder / "enabled_plugins").write_text("[].")
+
+    def command(self) -> list[str | Path]:
+        """What runs it."""
+        found = shutil.which("rabbitmq-server", path="/usr/lib/rabbitmq/bin")
+        return [found or program("rabbitmq-server", self.package)]
+
+    def environment(self) -> dict[str, str]:
+        """The variables that keep it apart from any other node."""
+        own = {
+            "NODENAME": f"test{self.port}@localhost",
+            "NODE_IP_ADDRESS": "127.0.0.1",
+            "NODE_PORT": self.port,
+            "DIST_PORT": self.distribution,
+            "MNESIA_BASE": self.folder / "data",
+            "LOG_BASE": self.folder / "logs",
+            "CONFIG_FILE": self.folder / "rabbitmq.conf",
+            "ENABLED_PLUGINS_FILE": self.folder / "enabled_plugins",
+        }
+        erlang = {"ERL_EPMD_PORT": str(self.names), "ERL_EPMD_ADDRESS": "127.0.0.1"}
+        return super().environment() | erlang | {f"RABBITMQ_{name}": str(value) for name, value in own.items()}
+
+    def answers(self) -> bool:
+        """Tell whether it serves."""
+        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1) as connection:
+            connection.sendall(b"AMQP\x00\x00\x09\x01")
+            return connection.recv(1) == b"\x01"
+        return False
+
+    def stop(self) -> None:
+        """Drop all connections and end, and with it the program that knows its name."""
+        super().stop()
+        epmd = [program("epmd", "erlang-base"), "-port", str(self.names), "-kill"]
+        subprocess.run(epmd, check=False, env=self.environment(), capture_output=True)

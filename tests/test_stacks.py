@@ -27,6 +27,8 @@ PRODUCTION = {
     "ALLOWED_HOSTS": "127.0.0.1",
     "RATE_LIMIT": "100000/second",
     "RATE_LIMIT_WRITES": "100000/second",
+    "SMTP_URL": "log:",
+    "MAIL_FROM": "service@example.com",
 }
 PROMPT = 15  # seconds: a generous bound for what must not hang
 
@@ -48,8 +50,8 @@ SLOW_MIGRATION = '''"""Slow."""
 
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "slow"
+down_revision = "{newest}"
 
 
 def upgrade() -> None:
@@ -316,12 +318,14 @@ def test_a_slow_statement_is_ended(production: Production, probe: str) -> None:
 def test_migrations_take_turns(row: Row, production: Production, database: Database) -> None:
     """Three start at once, and take longer than a statement of a request may; then all is there, once."""
     versions = production.folder / "migrations" / "versions"
-    (versions / "0002_slow.py").write_text(SLOW_MIGRATION.format(statement=SLOW[row.options["database"]]))
+    newest = max(path.name for path in versions.glob("*.py")).partition("_")[0]
+    slow = SLOW_MIGRATION.format(newest=newest, statement=SLOW[row.options["database"]])
+    (versions / "slow.py").write_text(slow)
     with ThreadPoolExecutor(3) as starters:
         results = starters.map(lambda _: production.flask("db", "upgrade", DATABASE_STATEMENT_TIMEOUT="0.5"), range(3))
         for result in results:
             assert result.returncode == 0, result.stdout + result.stderr
-    assert database.ask("SELECT version_num FROM alembic_version") == "0002"
+    assert database.ask("SELECT version_num FROM alembic_version") == "slow"
 
     for words, said in {("db", "check"): "No new upgrade operations", ("db", "downgrade", "base"): ""}.items():
         result = production.flask(*words)

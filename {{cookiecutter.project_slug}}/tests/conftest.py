@@ -17,6 +17,9 @@ pytest_plugins = [
     # {% if cookiecutter.database == "none" %}
     "fixtures.no_database",
     # {% endif %}
+    # {% if cookiecutter.__example_jobs %}
+    "fixtures.service",
+    # {% endif %}
 ]
 
 

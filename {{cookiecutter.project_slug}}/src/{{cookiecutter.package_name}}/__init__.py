@@ -19,6 +19,12 @@ from . import (
     json_provider,
     limits,
     logs,
+    # {% if cookiecutter.__catalog_jobs %}
+    mail,
+    # {% endif %}
+    # {% if cookiecutter.__example_jobs %}
+    outgoing,
+    # {% endif %}
     # {% if cookiecutter.web_pages %}
     pages,
     # {% endif %}
@@ -26,6 +32,12 @@ from . import (
     primes,
     # {% endif %}
     security,
+    # {% if cookiecutter.__tasks %}
+    tasks,
+    # {% endif %}
+    # {% if cookiecutter.__example_jobs %}
+    titles,
+    # {% endif %}
 )
 from .config import Settings, load_settings
 
@@ -47,6 +59,15 @@ def create_app(settings: Settings | None = None) -> Flask:
     cache.init_app(app)
     # {% endif %}
     limits.init_app(app)
+    # {% if cookiecutter.__tasks %}
+    tasks.init_app(app)
+    # {% endif %}
+    # {% if cookiecutter.__catalog_jobs %}
+    mail.init_app(app)
+    # {% endif %}
+    # {% if cookiecutter.__example_jobs %}
+    outgoing.init_app(app)
+    # {% endif %}
     api.init_app(app)
     # {% if cookiecutter.web_pages %}
     pages.init_app(app)
@@ -56,6 +77,9 @@ def create_app(settings: Settings | None = None) -> Flask:
     # {% endif %}
     # {% if cookiecutter.__primes %}
     primes.init_app(app)
+    # {% endif %}
+    # {% if cookiecutter.__example_jobs %}
+    titles.init_app(app)
     # {% endif %}
     security.init_app(app)
 

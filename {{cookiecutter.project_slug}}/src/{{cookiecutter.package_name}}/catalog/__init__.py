@@ -16,6 +16,9 @@ from . import (
     # {% if cookiecutter.__cached_pages %}
     statistics_page,
     # {% endif %}
+    # {% if cookiecutter.__catalog_jobs %}
+    transfers,
+    # {% endif %}
     views,
 )
 
@@ -28,6 +31,9 @@ def init_app(app: Flask) -> None:
     app.register_blueprint(statistics.blueprint)
     # {% endif %}
     app.cli.add_command(seed.seed)
+    # {% if cookiecutter.__catalog_jobs %}
+    transfers.init_app(app)
+    # {% endif %}
     # {% if cookiecutter.web_pages %}
     pages.init_app(app)
     # {% endif %}
