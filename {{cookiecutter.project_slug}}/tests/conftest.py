@@ -14,8 +14,14 @@ pytest_plugins = [
     # {% if cookiecutter.__database %}
     "fixtures.database",
     # {% endif %}
+    # {% if cookiecutter.cache == "memcached" %}
+    "fixtures.memcached",
+    # {% endif %}
     # {% if cookiecutter.database == "none" %}
     "fixtures.no_database",
+    # {% endif %}
+    # {% if cookiecutter.cache == "redis" %}
+    "fixtures.redis",
     # {% endif %}
 ]
 
