@@ -87,8 +87,8 @@ class Found(NamedTuple):
 
 
 # MessagePack is data: whatever a server gives, nothing of it is executed. Its errors when it is not
-# what we wrote; the last is for an answer's text.
-GARBAGE = (msgspec.DecodeError, RecursionError, UnicodeError)
+# what we wrote; the last is for text, and for an answer's headers.
+GARBAGE = (msgspec.DecodeError, RecursionError, ValueError)
 encode = msgspec.msgpack.Encoder().encode
 decode = msgspec.msgpack.Decoder(Entry).decode
 
@@ -108,6 +108,8 @@ class Store:
         self.away_until = 0.0
         self.quiet_until = 0.0
         self.log = structlog.get_logger().bind()
+        # Whether the caller has changed what has these tags, and not yet committed that.
+        self.is_changing: Callable[[Sequence[str]], bool] = lambda _: False
 
     def get(
         self,
@@ -122,6 +124,8 @@ class Store:
         After `lifetime` seconds one caller makes it anew; the others get the old one meanwhile, for
         CACHE_STALE seconds. Where there is none they wait for the new one, CACHE_PATIENCE seconds.
         """
+        if self.is_changing(tags):
+            return make()
         digest = blake2b(name.encode(), digest_size=16).hexdigest()
         slot = Slot(
             f"{self.release}value:{digest}",
@@ -147,7 +151,9 @@ class Store:
         try:
             versions = self.establish(slot.tags, found.versions)
             value = make()
-            self.keep(slot, versions, lifetime, codec.encode(value))
+            # Making it may have sent changes that waited for the next query.
+            if not self.is_changing(tags):
+                self.keep(slot, versions, lifetime, codec.encode(value))
         finally:
             if has_lock:
                 self.ask(self.backend.delete, [slot.lock])
