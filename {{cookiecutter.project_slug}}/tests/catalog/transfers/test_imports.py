@@ -8,7 +8,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import func, select
 from werkzeug.exceptions import ServiceUnavailable
 
-from {{ cookiecutter.package_name }}.catalog.bulk import BATCH
+from {{ cookiecutter.package_name }}.catalog.bulk import BATCH, save_products
 from {{ cookiecutter.package_name }}.catalog.models import Product
 from {{ cookiecutter.package_name }}.catalog.schemas import ProductInput
 from {{ cookiecutter.package_name }}.catalog.transfers import imports, rows, views
@@ -154,7 +154,6 @@ def test_of_a_product_that_stands_twice_the_last_row_counts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     saved: list[str] = []
-    save_products = imports.save_products
 
     def note(products: list[ProductInput]) -> int:
         saved.extend(product.sku for product in products)
