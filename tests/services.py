@@ -390,7 +390,7 @@ class Broker(ABC):
             os.killpg(self.process.pid, signal.SIGCONT)
 
 
-class Redis(Broker):
+class RedisBroker(Broker):
     """Redis, with its data in an append-only file."""
 
     package = "redis-server"

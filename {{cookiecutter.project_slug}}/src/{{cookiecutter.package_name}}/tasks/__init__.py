@@ -31,6 +31,8 @@ __all__ = [
     "DEFAULT",
     "HIGH",
     "LOW",
+    "TRANSIENT",
+    "Broker",
     "JobError",
     "JobStatus",
     "Reason",
