@@ -16,7 +16,11 @@ from flask import Flask
 from structlog.contextvars import bound_contextvars
 
 from {{ cookiecutter.package_name }}.config import SettingsError
-from {{ cookiecutter.package_name }}.mail import DelayedError, init_app, send_mail
+from {{ cookiecutter.package_name }}.mail import (
+    DelayedError,
+    init_app,
+    send_mail,
+)
 from {{ cookiecutter.package_name }}.tasks import JobError
 
 MAIL = ("ada@example.com", "A kite", "Größe: 3 m\r\n")

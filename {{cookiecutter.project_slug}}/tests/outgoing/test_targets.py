@@ -7,7 +7,11 @@ from flask import Flask
 
 from {{ cookiecutter.package_name }} import outgoing
 from {{ cookiecutter.package_name }}.config import SettingsError
-from {{ cookiecutter.package_name }}.outgoing import RefusedError, Target, UnreachableError
+from {{ cookiecutter.package_name }}.outgoing import (
+    RefusedError,
+    Target,
+    UnreachableError,
+)
 from {{ cookiecutter.package_name }}.outgoing.targets import is_public
 
 

@@ -11,7 +11,11 @@ from werkzeug.exceptions import ServiceUnavailable
 from {{ cookiecutter.package_name }}.catalog.bulk import BATCH, save_products
 from {{ cookiecutter.package_name }}.catalog.models import Product
 from {{ cookiecutter.package_name }}.catalog.schemas import ProductInput
-from {{ cookiecutter.package_name }}.catalog.transfers import imports, rows, views
+from {{ cookiecutter.package_name }}.catalog.transfers import (
+    imports,
+    rows,
+    views,
+)
 from {{ cookiecutter.package_name }}.catalog.transfers.models import Chunk, File
 from {{ cookiecutter.package_name }}.catalog.transfers.schemas import NAMED
 from {{ cookiecutter.package_name }}.database import get_session
