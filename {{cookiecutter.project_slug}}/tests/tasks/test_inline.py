@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from contextvars import Context
 from typing import Any
 
 import pytest
@@ -116,7 +117,7 @@ def test_only_json_can_be_sent(app: Flask, value: object) -> None:
 
 
 def test_progress_outside_of_a_job_is_told_to_nobody() -> None:
-    tasks.report(1)
+    Context().run(tasks.report, 1)
 
 
 def test_a_failed_job_is_listed_and_sent_again(app: Flask) -> None:
