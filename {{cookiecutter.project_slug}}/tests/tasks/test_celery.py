@@ -72,8 +72,9 @@ def test_a_transient_error_is_followed_by_another_attempt(broker: Any, logged: L
         job_id = call_in_vain.enqueue()
     status = finish(broker, job_id)
     assert (status.state, status.attempts, status.error) == ("failed", 2, "ConnectionError")
-    events = [line["event"] for line in logged() if line.get("job_id") == job_id]
-    assert events == ["job", "job is tried again", "job", "job failed"]
+    told = [line["event"] for line in logged() if line.get("job_id") == job_id]
+    # Celery has lines of its own, which `flask worker` leaves out.
+    assert [event for event in told if event.startswith("job")] == ["job", "job is tried again", "job", "job failed"]
 
 
 def test_a_failed_job_is_kept_until_it_is_sent_again(broker: Any) -> None:
