@@ -51,12 +51,14 @@ def fetch(url: str, *, method: str = "GET", body: object = None, within: float =
         return Answer(refusal.code, refusal.headers, refusal.read().decode())
 
 
-def wait_until(ready: Callable[[], bool], alive: subprocess.Popen[bytes] | None = None) -> None:
+def wait_until(
+    ready: Callable[[], bool], alive: subprocess.Popen[bytes] | None = None, within: float = PATIENCE
+) -> None:
     """Poll until something is so; if that is up to a server, for as long as it lives."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + within
     while not ready():
         assert alive is None or alive.poll() is None, f"{alive.args!r} ended with {alive.returncode}"
-        assert time.monotonic() < deadline, f"{alive.args if alive else ready!r}: not in {PATIENCE} s"
+        assert time.monotonic() < deadline, f"{alive.args if alive else ready!r}: not in {within} s"
         time.sleep(0.05)
 
 
@@ -327,6 +329,14 @@ class Broker(ABC):
     def answers(self) -> bool:
         """Tell whether it serves."""
 
+    def clear(self) -> None:
+        """Forget all jobs."""
+        self.stop()
+        for path in self.folder.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+        self.start()
+
     def environment(self) -> dict[str, str]:
         """The variables that it gets."""
         return {"HOME": str(self.folder), "PATH": f"{os.environ['PATH']}:/usr/sbin", "LANG": "C.UTF-8"}
@@ -349,7 +359,9 @@ class Broker(ABC):
     @property
     def url(self) -> str:
         """Its address, as a project takes it."""
-        return f"{self.scheme}://127.0.0.1:{self.port}//" if self.scheme == "amqp" else f"redis://127.0.0.1:{self.port}/0"
+        return (
+            f"{self.scheme}://127.0.0.1:{self.port}//" if self.scheme == "amqp" else f"redis://127.0.0.1:{self.port}/0"
+        )
 
     def start(self) -> None:
         """Come back on the same port with the same data."""
@@ -390,7 +402,7 @@ class Broker(ABC):
             os.killpg(self.process.pid, signal.SIGCONT)
 
 
-class Redis(Broker):
+class RedisBroker(Broker):
     """Redis, with its data in an append-only file."""
 
     package = "redis-server"
@@ -400,7 +412,7 @@ class Redis(Broker):
 
     def command(self) -> list[str | Path]:
         """What runs it."""
-        where = ["--dir", self.folder, "--bind", "127.0.0.1", "--port", str(self.port)]
+        where: list[str | Path] = ["--dir", self.folder, "--bind", "127.0.0.1", "--port", str(self.port)]
         rules = ["--save", "", "--maxmemory-policy", "noeviction", *self.persistence]
         return [program("redis-server", self.package), *where, *rules]
 
@@ -456,5 +468,5 @@ class RabbitMQ(Broker):
     def stop(self) -> None:
         """Drop all connections and end, and with it the program that knows its name."""
         super().stop()
-        epmd = [program("epmd", "erlang-base"), "-port", str(self.names), "-kill"]
+        epmd: list[str | Path] = [program("epmd", "erlang-base"), "-port", str(self.names), "-kill"]
         subprocess.run(epmd, check=False, env=self.environment(), capture_output=True)

@@ -27,6 +27,8 @@ PRODUCTION = {
     "ALLOWED_HOSTS": "127.0.0.1",
     "RATE_LIMIT": "100000/second",
     "RATE_LIMIT_WRITES": "100000/second",
+    "BROKER_URL": "inline://",
+    "RESULT_URL": "inline://",
     "SMTP_URL": "log:",
     "MAIL_FROM": "service@example.com",
 }

@@ -20,6 +20,11 @@ pytest_plugins = [
     # {% if cookiecutter.database == "none" %}
     "fixtures.no_database",
     # {% endif %}
+    # {% if cookiecutter.__celery %}
+    "fixtures.celery",
+    # {% elif cookiecutter.task_queue == "rq-redis" %}
+    "fixtures.rq",
+    # {% endif %}
     # {% if cookiecutter.__example_jobs %}
     "fixtures.service",
     # {% endif %}

@@ -16,7 +16,11 @@ from flask import Flask
 from structlog.contextvars import bound_contextvars
 
 from {{ cookiecutter.package_name }}.config import SettingsError
-from {{ cookiecutter.package_name }}.mail import DelayedError, send_mail
+from {{ cookiecutter.package_name }}.mail import (
+    DelayedError,
+    init_app,
+    send_mail,
+)
 from {{ cookiecutter.package_name }}.tasks import JobError
 
 MAIL = ("ada@example.com", "A kite", "Größe: 3 m\r\n")
@@ -110,7 +114,9 @@ def send(make_app: Callable[..., Flask]) -> Callable[[str], None]:
     """Send a mail by a server."""
 
     def send(url: str) -> None:
-        with make_app(SMTP_URL=url, MAIL_FROM="shop@example.org").app_context():
+        app = make_app(SMTP_URL=url, MAIL_FROM="shop@example.org")
+        init_app(app)
+        with app.app_context():
             send_mail(*MAIL)
 
     return send
@@ -222,9 +228,11 @@ def test_nobody_adds_a_header(app: Flask, to: str, subject: str) -> None:
         send_mail(to, subject, "")
 
 
-def test_development_logs_mail(app: Flask, logged: Callable[[], list[dict[str, Any]]]) -> None:
-    with app.app_context():
-        send_mail(*MAIL)
+def test_development_logs_mail(
+    send: Callable[[str], None],
+    logged: Callable[[], list[dict[str, Any]]],
+) -> None:
+    send("log:")
     (line,) = logged()
     assert (line["event"], line["to"], line["subject"], line["text"]) == ("mail", *MAIL)
 
@@ -234,4 +242,4 @@ def test_development_logs_mail(app: Flask, logged: Callable[[], list[dict[str, A
 )
 def test_an_address_of_no_server_is_refused(make_app: Callable[..., Flask], url: str) -> None:
     with pytest.raises(SettingsError, match="SMTP_URL: expected"):
-        make_app(SMTP_URL=url)
+        init_app(make_app(SMTP_URL=url))

@@ -19,12 +19,6 @@ from . import (
     json_provider,
     limits,
     logs,
-    # {% if cookiecutter.__catalog_jobs %}
-    mail,
-    # {% endif %}
-    # {% if cookiecutter.__example_jobs %}
-    outgoing,
-    # {% endif %}
     # {% if cookiecutter.web_pages %}
     pages,
     # {% endif %}
@@ -35,7 +29,7 @@ from . import (
     # {% if cookiecutter.__tasks %}
     tasks,
     # {% endif %}
-    # {% if cookiecutter.__example_jobs %}
+    # {% if cookiecutter.__titles %}
     titles,
     # {% endif %}
 )
@@ -62,12 +56,6 @@ def create_app(settings: Settings | None = None) -> Flask:
     # {% if cookiecutter.__tasks %}
     tasks.init_app(app)
     # {% endif %}
-    # {% if cookiecutter.__catalog_jobs %}
-    mail.init_app(app)
-    # {% endif %}
-    # {% if cookiecutter.__example_jobs %}
-    outgoing.init_app(app)
-    # {% endif %}
     api.init_app(app)
     # {% if cookiecutter.web_pages %}
     pages.init_app(app)
@@ -78,7 +66,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     # {% if cookiecutter.__primes %}
     primes.init_app(app)
     # {% endif %}
-    # {% if cookiecutter.__example_jobs %}
+    # {% if cookiecutter.__titles %}
     titles.init_app(app)
     # {% endif %}
     security.init_app(app)

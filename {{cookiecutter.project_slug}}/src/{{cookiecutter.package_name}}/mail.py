@@ -6,12 +6,13 @@ from contextlib import closing, suppress
 from email.message import EmailMessage
 from email.utils import localtime
 from http import HTTPStatus
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
 import structlog
 from flask import Flask, current_app
+from msgspec import Meta
 from structlog.contextvars import get_contextvars
 
 from .config import SettingsError
@@ -19,6 +20,10 @@ from .tasks import JobError, job
 
 TIMEOUT = 10.0
 PORTS = {"smtp": 587, "smtps": 465, "log": 0}
+
+# In ASCII, since not every server takes another.
+PATTERN = r"^[A-Za-z0-9.!#$&'*+/=?^_`~-]+@[A-Za-z0-9][A-Za-z0-9.-]*(?![\s\S])"
+EmailAddress = Annotated[str, Meta(max_length=254, pattern=PATTERN)]
 
 
 class Server(NamedTuple):

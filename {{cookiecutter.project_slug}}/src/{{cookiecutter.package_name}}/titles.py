@@ -1,6 +1,6 @@
 """An example of a call to another service: the title of a page that a client names.
 
-It goes with this file, its test and its lines in the factory.
+It goes with this file, its test, and the lines that name it.
 """
 
 import re
@@ -64,6 +64,7 @@ class TitleParser(HTMLParser):
 
 def init_app(app: Flask) -> None:
     """Serve titles."""
+    outgoing.init_app(app)
     app.register_blueprint(blueprint)
 
 

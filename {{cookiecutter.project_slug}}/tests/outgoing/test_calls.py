@@ -13,7 +13,12 @@ from flask import Flask
 from structlog.contextvars import bound_contextvars, clear_contextvars
 
 from {{ cookiecutter.package_name }} import outgoing
-from {{ cookiecutter.package_name }}.outgoing import RefusedError, UnreachableError, connection, fetch
+from {{ cookiecutter.package_name }}.outgoing import (
+    RefusedError,
+    UnreachableError,
+    connection,
+    fetch,
+)
 
 Serve = Callable[..., AbstractContextManager[Any]]
 

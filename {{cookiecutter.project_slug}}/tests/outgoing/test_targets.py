@@ -5,8 +5,13 @@ from ipaddress import ip_address
 import pytest
 from flask import Flask
 
+from {{ cookiecutter.package_name }} import outgoing
 from {{ cookiecutter.package_name }}.config import SettingsError
-from {{ cookiecutter.package_name }}.outgoing import RefusedError, Target, UnreachableError
+from {{ cookiecutter.package_name }}.outgoing import (
+    RefusedError,
+    Target,
+    UnreachableError,
+)
 from {{ cookiecutter.package_name }}.outgoing.targets import is_public
 
 
@@ -136,4 +141,4 @@ def test_a_lookup_that_may_work_later_is_no_refusal(monkeypatch: pytest.MonkeyPa
 
 def test_networks_are_read_at_the_start(make_app: Callable[..., Flask]) -> None:
     with pytest.raises(SettingsError, match="OUTGOING_NETWORKS"):
-        make_app(OUTGOING_NETWORKS="10.0.0.0/8, intranet")
+        outgoing.init_app(make_app(OUTGOING_NETWORKS="10.0.0.0/8, intranet"))

@@ -3,28 +3,32 @@
 A function becomes a job by `@job(queue=LOW, …)`, and is asked for by `its_name.enqueue(…)`.
 """
 
+from collections.abc import Callable
 from types import SimpleNamespace
 
 from flask import Flask, current_app
 
-from . import commands, views
-# {% if cookiecutter.task_queue == "celery-rabbitmq" %}
-from .celery_rabbitmq import Broker
-# {% endif %}
-# {% if cookiecutter.task_queue == "celery-redis" %}
-from .celery_redis import Broker
-# {% endif %}
-# {% if cookiecutter.__database %}
-from .committed import TRANSIENT, deliver
-# {% endif %}
-# {% if cookiecutter.database == "none" %}
-from .immediate import TRANSIENT, deliver
-# {% endif %}
-from .inline import Inline
-from .jobs import DEFAULT, HIGH, LOW, JobError, JobStatus, Reason, find, job, report
-# {% if cookiecutter.task_queue == "rq-redis" %}
-from .rq import Broker
-# {% endif %}
+from . import (
+    # {% if cookiecutter.task_queue == "celery-rabbitmq" %}
+    celery_rabbitmq,
+    # {% elif cookiecutter.task_queue == "celery-redis" %}
+    celery_redis,
+    # {% endif %}
+    commands,
+    # {% if cookiecutter.__database %}
+    committed,
+    # {% endif %}
+    # {% if cookiecutter.database == "none" %}
+    immediate,
+    # {% endif %}
+    inline,
+    # {% if cookiecutter.task_queue == "rq-redis" %}
+    rq,
+    # {% endif %}
+    views,
+)
+from .jobs import DEFAULT, HIGH, LOW, Errors, JobError, JobStatus, Reason, find, job, report
+from .running import Broker
 from .views import accept
 
 __all__ = [
@@ -42,13 +46,34 @@ __all__ = [
     "report",
 ]
 
+# By the scheme of BROKER_URL.
+BROKERS: dict[str, Callable[[Flask, Errors], Broker]] = {
+    "inline": inline.Broker,
+    # {% if cookiecutter.task_queue == "celery-rabbitmq" %}
+    "amqps": celery_rabbitmq.Broker,
+    "amqp": celery_rabbitmq.Broker,
+    # {% elif cookiecutter.task_queue == "celery-redis" %}
+    "rediss": celery_redis.Broker,
+    "redis": celery_redis.Broker,
+    # {% elif cookiecutter.task_queue == "rq-redis" %}
+    "rediss": rq.Broker,
+    "redis": rq.Broker,
+    # {% endif %}
+}
+
 
 def init_app(app: Flask) -> None:
-    """Take jobs: for the broker, or with `inline://` at once."""
-    is_inline = app.config["BROKER_URL"].startswith("inline:")
+    """Take jobs, for a broker that is asked when the first one is sent, or to do them at once."""
+    # {% if cookiecutter.__database %}
+    sending = committed
+    # {% endif %}
+    # {% if cookiecutter.database == "none" %}
+    sending = immediate
+    # {% endif %}
+    make_broker = BROKERS[app.config["BROKER_URL"].partition(":")[0]]
     app.extensions["tasks"] = SimpleNamespace(
-        broker=Inline(app) if is_inline else Broker(app, TRANSIENT),
-        deliver=deliver,
+        broker=make_broker(app, sending.TRANSIENT),
+        deliver=sending.deliver,
     )
     app.register_blueprint(views.blueprint)
     for command in (commands.worker, commands.scheduler, commands.worker_health, commands.jobs):

@@ -130,7 +130,8 @@ class CeleryBroker(ABC):
             broker_connection_timeout=self.config["BROKER_TIMEOUT"],
             broker_connection_retry_on_startup=True,
             accept_content=["json"],
-            task_queues=[self.queue(name) for name in (*QUEUES, FAILED)],
+            # Without that of the failed ones: no worker may serve it.
+            task_queues=[self.queue(name) for name in QUEUES],
             task_default_queue="default",
             task_create_missing_queues=False,
             task_acks_late=True,
@@ -182,7 +183,7 @@ class CeleryBroker(ABC):
             call.args,
             call.kwargs,
             task_id=call.id,
-            queue=queue,
+            queue=self.queue(queue),
             headers={"request_id": call.request_id, "reason": call.reason, **more},
             soft_time_limit=limit,
             time_limit=limit + GRACE,
@@ -255,7 +256,6 @@ class CeleryBroker(ABC):
         self.count()
         worker = self.celery.Worker(
             hostname=f"{os.getpid()}@{socket.gethostname()}",
-            queues=QUEUES,
             pool="prefork",
             quiet=True,
             without_gossip=True,

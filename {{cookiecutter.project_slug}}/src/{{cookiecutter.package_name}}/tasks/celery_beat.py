@@ -28,6 +28,7 @@ class ClaimingScheduler(Scheduler):  # type: ignore[misc]
         log = structlog.get_logger().bind(job=entry.name)
         try:
             if not broker.claim(f"{entry.name}-{last + rest:%Y%m%dT%H%M}"):
+                log.debug("scheduled job was sent by another scheduler")
                 return
             call = JOBS[entry.name].prepare()
             call.reason = f"schedule {JOBS[entry.name].cron}"

@@ -22,7 +22,7 @@ class Broker(CeleryBroker):
     def options(self) -> dict[str, Any]:
         """Confirm each message, and wait for nobody for ever."""
         url = self.config["RESULT_URL"]
-        if not url:
+        if url.startswith("inline:"):
             raise SettingsError(["RESULT_URL is missing"])
         return {
             "result_backend": url,

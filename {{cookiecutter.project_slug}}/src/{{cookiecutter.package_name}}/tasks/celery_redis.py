@@ -3,6 +3,7 @@
 from typing import Any
 
 from kombu import Queue
+from redis import Redis
 
 from .celery import GRACE, JOBS_EXCHANGE, CeleryBroker
 
@@ -39,5 +40,5 @@ class Broker(CeleryBroker):
 
     def claim(self, slot: str) -> bool:
         """Set a key that nobody has set."""
-        client = self.celery.backend.client
+        client: Redis = self.celery.backend.client
         return bool(client.set(f"schedule:{slot}", 1, nx=True, ex=CLAIMED))

@@ -7,18 +7,18 @@ import structlog
 from click import ClickException
 from flask import Flask
 
-from .jobs import JOBS, QUEUES, Call, JobStatus
+from .jobs import JOBS, QUEUES, Call, Errors, JobStatus
 from .running import explain, perform
 
 # How many statuses are kept.
 KEPT = 1000
 
 
-class Inline:
+class Broker:
     """Does each job when it is sent; it is tried once."""
 
-    def __init__(self, app: Flask) -> None:
-        self.app = app
+    def __init__(self, flask: Flask, _transient: Errors) -> None:
+        self.flask = flask
         self.statuses: OrderedDict[str, JobStatus] = OrderedDict()
         self.calls: dict[str, Call] = {}
 
@@ -41,7 +41,7 @@ class Inline:
             status.done, status.total = done, total
 
         try:
-            status.result = perform(self.app, call, 1, tell, JOBS[call.name])
+            status.result = perform(self.flask, call, 1, tell, JOBS[call.name])
             status.state = "succeeded"
         except Exception as error:  # noqa: BLE001 - whatever it is, the job failed
             status.state = "failed"

@@ -49,6 +49,7 @@ class Broker:
     """Sends jobs by RQ, in JSON."""
 
     def __init__(self, flask: Flask, transient: Errors) -> None:
+        self.flask = flask
         self.config = flask.config
         self.transient = transient
         self.redis = Redis.from_url(

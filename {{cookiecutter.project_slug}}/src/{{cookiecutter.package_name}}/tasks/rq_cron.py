@@ -31,6 +31,8 @@ class SlotScheduler(CronScheduler):
             try:
                 if self.broker.send(call, once=True):
                     log.info("scheduled job was sent")
+                else:
+                    log.debug("scheduled job was sent by another scheduler")
             except Exception:
                 log.exception("scheduled job was not sent")
             job.set_enqueue_time(now())

@@ -79,8 +79,7 @@ class LeasedQueue(Queue):
         """Take a job; RQ itself would forget it for a moment when it serves several queues."""
         assert connection  # noqa: S101 - RQ always has one
         deadline = time.monotonic() + (timeout or 0)
-        take = connection.register_script(TAKE)
-        while not (taken := take(keys=queue_keys)):
+        while not (taken := connection.eval(TAKE, len(queue_keys), *queue_keys)):
             if timeout is None:
                 return None
             if time.monotonic() > deadline:

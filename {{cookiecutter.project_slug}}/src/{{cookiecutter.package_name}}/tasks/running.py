@@ -28,7 +28,7 @@ class Broker(Protocol):
     def check(self) -> None:
         """Raise `Unavailable` when no job would be taken now."""
 
-    def send(self, call: Call) -> None:
+    def send(self, call: Call) -> object:
         """Have a worker do it, or raise `Unavailable`."""
 
     def find(self, job_id: str) -> JobStatus | None:

@@ -20,7 +20,7 @@ def add_files(count: int, days: int) -> None:
     get_session().commit()
 
 
-def count(model: type[File] | type[Chunk]) -> int:
+def count(model: type[File | Chunk]) -> int:
     """Count what is left."""
     return get_session().scalar(select(func.count()).select_from(model)) or 0
 

@@ -8,7 +8,11 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import select
 
-from {{ cookiecutter.package_name }}.catalog.transfers import exports, rows, storage
+from {{ cookiecutter.package_name }}.catalog.transfers import (
+    exports,
+    rows,
+    storage,
+)
 from {{ cookiecutter.package_name }}.catalog.transfers.models import File
 from {{ cookiecutter.package_name }}.database import get_engine, get_session
 

@@ -8,9 +8,14 @@ from flask.testing import FlaskClient
 from sqlalchemy import func, select
 from werkzeug.exceptions import ServiceUnavailable
 
-from {{ cookiecutter.package_name }}.catalog.bulk import BATCH
+from {{ cookiecutter.package_name }}.catalog.bulk import BATCH, save_products
 from {{ cookiecutter.package_name }}.catalog.models import Product
-from {{ cookiecutter.package_name }}.catalog.transfers import imports, rows, views
+from {{ cookiecutter.package_name }}.catalog.schemas import ProductInput
+from {{ cookiecutter.package_name }}.catalog.transfers import (
+    imports,
+    rows,
+    views,
+)
 from {{ cookiecutter.package_name }}.catalog.transfers.models import Chunk, File
 from {{ cookiecutter.package_name }}.catalog.transfers.schemas import NAMED
 from {{ cookiecutter.package_name }}.database import get_session
@@ -144,6 +149,26 @@ def test_each_batch_is_committed_and_told(
     assert [saved for *_, saved in told] == [BATCH, 2 * BATCH, 2 * BATCH + 1]
     assert [done for done, *_ in told] == sorted(done for done, *_ in told)
     assert told[-1][:2] == (len(text), len(text))
+
+
+def test_of_a_product_that_stands_twice_the_last_row_counts(
+    client: FlaskClient,
+    category: Record,
+    import_file: ImportFile,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    saved: list[str] = []
+
+    def note(products: list[ProductInput]) -> int:
+        saved.extend(product.sku for product in products)
+        return save_products(products)
+
+    monkeypatch.setattr(imports, "save_products", note)
+    row = f"%s,%s,1,{category['id']},1\n"
+    text = "".join(row % pair for pair in [("K-2", "Tail"), ("K-1", "Old"), ("K-1", "New")])
+    import_file(HEADER + text)
+    assert names(client) == ["New", "Tail"]
+    assert saved == ["K-1", "K-1", "K-2"]
 
 
 def test_an_import_that_runs_twice_does_no_harm(

@@ -16,7 +16,7 @@ BATCH = 10
 BATCHES = 1000
 
 
-@job(queue=LOW, cron="17 3 * * *", time_limit=1800)
+@job(queue=LOW, cron="17 3 * * *")
 def remove_old_files() -> int:
     """Remove imported and exported files after a week; return how many."""
     session = get_session()

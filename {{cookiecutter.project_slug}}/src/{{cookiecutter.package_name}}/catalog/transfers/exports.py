@@ -16,7 +16,7 @@ from .rows import write_header, write_products
 PAGE = 1000
 
 
-@job(queue=LOW, time_limit=1800)
+@job(queue=LOW)
 def export_products(file_id: str, address: str) -> Any:
     """Write products as they are meanwhile; `address` is where the file will be."""
     if known := storage.find_report(file_id):

@@ -2,7 +2,7 @@
 
 from msgspec import Struct, field
 
-from ...config import EmailAddress
+from ...mail import EmailAddress
 from ...tasks import Reason
 
 # How many refused rows a report names; it counts all.
