@@ -96,15 +96,10 @@ class Project:
     def serving(self, database: str, cache: str) -> Iterator[int]:
         """One process of gunicorn, for as long as the block takes; gives its port."""
         port = free_port()
-        command = [
-            self.programs / "gunicorn",
-            "--no-control-socket",
-            f"--threads={CLIENTS}",
-            f"--bind=127.0.0.1:{port}",
-        ]
-        environ = self.environ(DATABASE_URL=database, CACHE_URL=cache, LOG_LEVEL="WARNING")
-        health = f"http://127.0.0.1:{port}/health/live"
-        with serving([*command, "served:app"], self.folder, environ, health, self.folder / "log"):
+        options = ["--no-control-socket", f"--threads={CLIENTS}", f"--bind=127.0.0.1:{port}"]
+        command: list[str | Path] = [self.programs / "gunicorn", *options, "served:app"]
+        environ = self.environ(DATABASE_URL=database, CACHE_URL=cache)
+        with serving(command, self.folder, environ, f"http://127.0.0.1:{port}/health/live", self.folder / "log"):
             yield port
 
 

@@ -10,7 +10,7 @@ from flask import Flask
 from {{ cookiecutter.package_name }}.cache.memory import MemoryBackend
 from {{ cookiecutter.package_name }}.cache.store import Store
 
-from .numbers import Numbers
+from .numbers import CODEC, Numbers
 
 encode = msgspec.msgpack.encode
 
@@ -161,6 +161,15 @@ def test_garbage_is_replaced(shared: Store, garbage: bytes) -> None:
     assert numbers.get() == 2
     assert shared.figures["errors"] == 1
     assert numbers.get() == 2
+
+
+def test_a_value_of_any_shape_is_not_nested_for_ever(shared: Store) -> None:
+    codec = CODEC._replace(decode=msgspec.msgpack.decode)
+    for garbage in (b"", encode((9e9, [], nest(100_000)))):
+        assert shared.get("number", (), 60, codec, lambda: 1) == 1
+        shared.backend.set(Numbers(shared).key, garbage, 60)
+    assert shared.get("number", (), 60, codec, lambda: 2) == 2
+    assert shared.figures["errors"] == 2
 
 
 def test_nothing_that_a_server_gives_is_executed(shared: Store, tmp_path: Path) -> None:

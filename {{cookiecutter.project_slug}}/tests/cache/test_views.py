@@ -170,8 +170,8 @@ def test_what_is_checked_each_time_is_not_kept(shop: Shop) -> None:
     assert [shop.get("/checked") for _ in range(2)] == ["1", "2"]
 
 
-@pytest.mark.parametrize("directives", ["private", "no-store", ""])
-def test_what_no_view_calls_public_is_not_kept(shop: Shop, directives: str) -> None:
+@pytest.mark.parametrize("directives", ["private", "no-store", "public, no-store", ""])
+def test_what_is_not_for_all_to_store_is_not_kept(shop: Shop, directives: str) -> None:
     runs = iter("123")
     shop.app.add_url_rule("/own", "own", lambda: (next(runs), {"Cache-Control": directives}))
     keep_view(shop.app, "own")
