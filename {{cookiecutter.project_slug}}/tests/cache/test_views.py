@@ -183,8 +183,9 @@ def test_a_kept_answer_that_is_none_is_made_anew(shop: Shop, kept: bytes) -> Non
     shop.get()
     store = shop.app.extensions["cache"]
     (key,) = (key for key in store.backend.keys(store.release) if ":value:" in key)
-    entry = msgpack.decode(store.backend.get_many([key])[0])
-    store.backend.set(key, msgpack.encode([*entry[:2], kept]), 60)
+    entry = msgpack.decode(store.open(key, store.backend.get_many([key])[0]))
+    other = msgpack.encode([*entry[:2], kept])
+    store.backend.set(key, store.sign(key, other) + other, 60)
     assert shop.get() == "2"
 
 
