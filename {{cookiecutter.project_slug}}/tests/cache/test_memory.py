@@ -28,5 +28,6 @@ def test_keys_are_listed_and_deleted() -> None:
     assert sorted(memory.keys("")) == ["a:2", "b:1"]
 
 
-def test_it_answers_always() -> None:
+def test_it_answers_always_and_says_what_it_is() -> None:
     MemoryBackend().ping()
+    assert MemoryBackend().describe()["most keys"] == SIZE
