@@ -178,6 +178,8 @@ def test_what_the_application_answers_by_itself_is_not_public(client: FlaskClien
         ({"If-Match": '"0"'}, 200),
         ({"If-Unmodified-Since": EARLIER}, 200),
         ({"Range": "bytes=0-1"}, 200),
+        ({"If-None-Match": '"0"', "If-Match": '"0"'}, 200),
+        ({"If-None-Match": '"0"', "If-Unmodified-Since": EARLIER}, 200),
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "HEAD"])

@@ -10,7 +10,7 @@ from flask import Flask
 from {{ cookiecutter.package_name }}.cache.memory import MemoryBackend
 from {{ cookiecutter.package_name }}.cache.store import Store
 
-from .numbers import Numbers
+from .numbers import CODEC, Numbers
 
 encode = msgspec.msgpack.encode
 
@@ -157,10 +157,28 @@ def shared(make_app: Callable[..., Flask]) -> Store:
 def test_garbage_is_replaced(shared: Store, garbage: bytes) -> None:
     numbers = Numbers(shared)
     assert numbers.get() == 1
-    shared.backend.set(numbers.key, garbage, 60)
+    numbers.put(garbage)
     assert numbers.get() == 2
-    assert shared.figures["errors"] == 1
+    # It is looked at again when it is our turn to make the value.
+    assert shared.figures["errors"] == 2
     assert numbers.get() == 2
+
+
+def test_what_somebody_else_has_kept_or_changed_is_not_read(shared: Store) -> None:
+    numbers = Numbers(shared)
+    assert numbers.get() == 1
+    shared.backend.set(numbers.key, bytes(16) + encode((9e9, [], encode(7))), 60)
+    assert numbers.get() == 2
+    assert numbers.get() == 2
+
+
+def test_a_value_of_any_shape_is_not_nested_for_ever(shared: Store) -> None:
+    codec = CODEC._replace(decode=msgspec.msgpack.decode)
+    for garbage in (b"", encode((9e9, [], nest(100_000)))):
+        assert shared.get("number", (), 60, codec, lambda: 1) == 1
+        Numbers(shared).put(garbage)
+    assert shared.get("number", (), 60, codec, lambda: 2) == 2
+    assert shared.figures["errors"] == 4
 
 
 def test_nothing_that_a_server_gives_is_executed(shared: Store, tmp_path: Path) -> None:
@@ -171,5 +189,7 @@ def test_nothing_that_a_server_gives_is_executed(shared: Store, tmp_path: Path) 
     for value in (hostile, encode((9e9, [], hostile))):
         numbers.get()
         shared.backend.set(numbers.key, value, 60)
+        assert numbers.get() == numbers.made
+        numbers.put(value)
         assert numbers.get() == numbers.made
     assert not trap.exists()

@@ -121,3 +121,16 @@ def test_a_directory_that_is_not_ours_to_write_to_is_told(
     monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(PermissionError, match="a cache"):
         backend.ping()
+
+
+def test_a_full_disk_is_not_filled_with_what_could_not_be_written(
+    backend: FileBackend,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "utime", fail)
+    with pytest.raises(OSError, match="No space left"):
+        backend.set("a:value:1", b"1", 60)
+    assert not paths(backend)

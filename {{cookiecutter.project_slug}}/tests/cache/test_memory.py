@@ -26,3 +26,8 @@ def test_keys_are_listed_and_deleted() -> None:
     assert sorted(memory.keys("a:")) == ["a:1", "a:2"]
     memory.delete(["a:1", "nowhere"])
     assert sorted(memory.keys("")) == ["a:2", "b:1"]
+
+
+def test_it_answers_always_and_says_what_it_is() -> None:
+    MemoryBackend().ping()
+    assert MemoryBackend().describe()["most keys"] == SIZE

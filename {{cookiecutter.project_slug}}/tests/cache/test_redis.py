@@ -1,9 +1,11 @@
 from collections.abc import Callable
+from unittest.mock import Mock
 
 import pytest
 from flask import Flask
+from redis.connection import Connection
 
-from {{ cookiecutter.package_name }}.cache.redis import BATCH, RedisBackend
+from {{ cookiecutter.package_name }}.cache.redis import BATCH, RedisBackend, read
 from {{ cookiecutter.package_name }}.config import SettingsError
 
 from ..fixtures.stand_in import StandIn
@@ -25,3 +27,10 @@ def test_many_keys_are_forgotten_in_batches(stand_in: StandIn) -> None:
     backend.delete([])
     backend.delete(keys)
     assert not stand_in.values
+
+
+@pytest.mark.parametrize("answer", [7, b"OK", [b"1"], None])
+def test_an_answer_that_is_no_list_of_values_is_an_error(answer: object) -> None:
+    connection = Mock(Connection, read_response=Mock(return_value=answer))
+    with pytest.raises(TypeError):
+        read(connection, ["a", "b"])

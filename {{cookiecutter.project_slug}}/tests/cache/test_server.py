@@ -118,6 +118,7 @@ def test_a_forked_process_has_connections_of_its_own(server_url: str) -> None:
     variables = os.environ | {
         "FLASK_TESTING": "true",
         "CACHE_URL": server_url,
+        "CACHE_TIMEOUT": "10",
         "PYTHONPATH": "src",
     }
     script = FORK.format(package=package)

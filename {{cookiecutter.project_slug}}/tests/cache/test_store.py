@@ -34,8 +34,8 @@ def test_what_must_not_be_kept_is_made_each_time(store: Store) -> None:
 def test_lifetimes_vary_by_a_tenth(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = []
 
-    def note(_: str, value: bytes, lifetime: int) -> None:
-        kept.append((decode(value).fresh_until - time.time(), lifetime))
+    def note(key: str, value: bytes, lifetime: int) -> None:
+        kept.append((decode(store.open(key, value)).fresh_until - time.time(), lifetime))
 
     monkeypatch.setattr(store.backend, "set", note)
     for number in range(50):
@@ -62,7 +62,8 @@ def test_releases_and_services_share_a_cache_and_no_key(
     mine.forget("pens")
     my.made = their.made = 1
     assert my.get() == 2
-    assert their.get() == 1
+    # What one release changes outdates what the other has read, but not what a service has.
+    assert their.get() == (2 if "CACHE_VERSION" in other else 1)
 
 
 def test_what_has_a_tag_is_forgotten_with_it(store: Store) -> None:

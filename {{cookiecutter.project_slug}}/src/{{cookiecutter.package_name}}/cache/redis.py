@@ -89,4 +89,6 @@ def read(connection: Any, keys: Sequence[str]) -> list[bytes | None]:
     """Read values on a connection, which is opened if it is not."""
     connection.send_command("MGET", *keys)
     found: list[bytes | None] = connection.read_response()
+    if not isinstance(found, list) or len(found) != len(keys):
+        raise TypeError("no list of values")
     return found
