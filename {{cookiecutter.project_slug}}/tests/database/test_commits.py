@@ -5,7 +5,10 @@ from flask import Flask
 from sqlalchemy.orm import Session
 
 from {{ cookiecutter.package_name }}.database import get_session
-from {{ cookiecutter.package_name }}.database.commits import after_commit, before_commit
+from {{ cookiecutter.package_name }}.database.commits import (
+    after_commit,
+    before_commit,
+)
 
 Notes = list[str]
 

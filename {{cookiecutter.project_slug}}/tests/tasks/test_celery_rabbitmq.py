@@ -3,7 +3,7 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
-from amqp.exceptions import MessageNacked
+from amqp.exceptions import MessageNacked  # type: ignore[import-untyped]
 from flask import Flask
 from kombu import Producer
 

@@ -18,7 +18,7 @@ def multiply(one: int, other: int = 2) -> dict[str, Any]:
     assert not has_request_context()
     assert current_app.testing
     tasks.report(1, 2)
-    return {"product": one * other}
+    return {"answer": one * other}
 
 
 @tasks.job()
@@ -46,7 +46,7 @@ def test_a_job_is_a_function(app: Flask) -> None:
     assert multiply.name == "multiply"
     assert "worker" in str(multiply.__doc__)
     with app.app_context():
-        assert multiply.function(3) == multiply(3) == {"product": 6}
+        assert multiply.function(3) == multiply(3) == {"answer": 6}
 
 
 def test_a_client_asks_for_the_result(client: FlaskClient) -> None:
@@ -61,7 +61,7 @@ def test_a_client_asks_for_the_result(client: FlaskClient) -> None:
         "attempts": 1,
         "done": 1,
         "total": 2,
-        "result": {"product": 12},
+        "result": {"answer": 12},
         "error": None,
     }
 

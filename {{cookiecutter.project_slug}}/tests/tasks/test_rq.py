@@ -15,7 +15,10 @@ from rq.job import Retry
 from {{ cookiecutter.package_name }} import tasks
 from {{ cookiecutter.package_name }}.tasks import rq_worker
 from {{ cookiecutter.package_name }}.tasks.rq_cron import SlotScheduler
-from {{ cookiecutter.package_name }}.tasks.rq_worker import Worker, note_abandoned
+from {{ cookiecutter.package_name }}.tasks.rq_worker import (
+    Worker,
+    note_abandoned,
+)
 from {{ cookiecutter.package_name }}.tasks.running import Unavailable
 
 Logged = Callable[[], list[dict[str, Any]]]

@@ -1,4 +1,4 @@
-"""Celery: what Redis and RabbitMQ have in common."""
+"""Celery, whatever its broker is."""
 
 import logging
 import os
@@ -98,7 +98,7 @@ def share(job: Job, transient: Errors, longest_delay: int) -> None:
 
 
 class CeleryBroker(ABC):
-    """Sends jobs by Celery; what differs between Redis and RabbitMQ is in classes of their own."""
+    """Sends jobs by Celery; what depends on the broker is in a module of its own."""
 
     def __init__(self, flask: Flask, transient: Errors) -> None:
         self.flask = flask

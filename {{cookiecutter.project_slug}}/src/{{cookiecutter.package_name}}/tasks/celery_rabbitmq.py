@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amqp.exceptions import MessageNacked
+from amqp.exceptions import MessageNacked  # type: ignore[import-untyped]
 from kombu import Queue
 
 from ..config import SettingsError

@@ -12,7 +12,7 @@ CLAIMED = 24 * 3600
 
 
 class Broker(CeleryBroker):
-    """Uses one database of a Redis server."""
+    """Uses one Redis server for both."""
 
     def options(self) -> dict[str, Any]:
         """Give a job that its worker has not acknowledged to another one, but not while it runs."""
