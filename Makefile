@@ -27,8 +27,9 @@ format: $(READY) ## format the template's own code, and mend what ruff can
 	$(BIN)/ruff check --fix $(SOURCE)
 	$(BIN)/ruff format $(SOURCE)
 
-bench: $(READY) ## measure how long a bake takes
+bench: $(READY) ## measure how long a bake takes, and what a cache gives
 	$(BIN)/python -m benchmarks.bake
+	$(BIN)/python -m benchmarks.cache
 
 $(READY): requirements.txt
 	@command -v "$(PYTHON)" >/dev/null || { echo "Python 3.11 or newer is needed: install it, or name it: make PYTHON=/path/to/python" >&2; exit 1; }

@@ -4,7 +4,6 @@ import fcntl
 import hashlib
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -21,8 +20,8 @@ from tests.answers import PROJECT, TEMPLATE, Row
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
-# What only the tests use: a server that forks; what plays Amazon; checkers of what describes a CDN.
-EXTRAS = ["gixy-ng==0.2.59", "gunicorn==27.0.1", "moto[cloudfront]==5.2.5", "cfn-lint==1.58.0", "python-hcl2==8.1.4"]
+# What only the tests use: what plays Amazon, and checkers of what describes a proxy or a CDN.
+EXTRAS = ["cfn-lint==1.58.0", "gixy-ng==0.2.59", "moto[cloudfront]==5.2.5", "python-hcl2==8.1.4"]
 
 
 @pytest.fixture(scope="session")
@@ -98,8 +97,6 @@ def declared(pyproject: Path) -> list[str]:
         *data["project"].get("optional-dependencies", {}).values(),
         *data.get("dependency-groups", {}).values(),
     ]
-    included = (TEMPLATE / "templates" / "dependencies").glob("*.toml") if pyproject.parent == PROJECT else []
-    groups += [re.findall(r'"([^"]+)"', file.read_text(encoding="utf-8")) for file in included]
     return sorted({line for group in groups for line in group if isinstance(line, str)})
 
 

@@ -1,4 +1,4 @@
-"""nginx and Apache as a project configures them: private instances on free ports, and clients that say what they like."""
+"""nginx and Apache as a project configures them: private instances, and clients that say what they like."""
 
 import http.client
 import json
@@ -34,7 +34,7 @@ class Reply(NamedTuple):
         return self.body.decode()
 
 
-def ask(port: int, path: str, *, method: str = "GET", body: bytes | None = None, **headers: str) -> Reply:
+def ask(port: int, path: str, *, method: str = "GET", body: bytes | str | None = None, **headers: str) -> Reply:
     """Ask on a connection of its own; underscores of header names are hyphens."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     try:
@@ -48,7 +48,7 @@ def say(
     path: str,
     *,
     method: str = "GET",
-    body: bytes | None = None,
+    body: bytes | str | None = None,
     **headers: str,
 ) -> Reply:
     """Ask on a connection that is kept."""
@@ -191,7 +191,7 @@ class Nginx(Proxy):
         """Variables that only this one has."""
         return {
             "SERVER_NAMES": HOST,
-            "CACHE_ROOT": f"{self.folder}/answers",
+            "ANSWERS_ROOT": f"{self.folder}/answers",
             "RESOLVERS": "127.0.0.1",
             "REQUESTS_PER_SECOND": "100000",
             "REQUESTS_AT_ONCE": "100000",
@@ -204,7 +204,9 @@ class Nginx(Proxy):
         (self.conf / "conf.d").mkdir()
         for template in (self.conf / "templates").glob("*.template"):
             text = re.sub(
-                r"\$\{(\w+)\}", lambda found: self.variables.get(found[1], found[0]), template.read_text(encoding="utf-8")
+                r"\$\{(\w+)\}",
+                lambda found: self.variables.get(found[1], found[0]),
+                template.read_text(encoding="utf-8"),
             )
             (self.conf / "conf.d" / template.stem).write_text(text, encoding="utf-8")
         kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")

@@ -11,11 +11,13 @@ import subprocess
 import tempfile
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from email.message import Message
+from io import BufferedRWPair
 from itertools import count
 from pathlib import Path
 from typing import ClassVar, NamedTuple, Self
@@ -51,12 +53,14 @@ def fetch(url: str, *, method: str = "GET", body: object = None, within: float =
         return Answer(refusal.code, refusal.headers, refusal.read().decode())
 
 
-def wait_until(ready: Callable[[], bool], alive: subprocess.Popen[bytes] | None = None) -> None:
+def wait_until(
+    ready: Callable[[], bool], alive: subprocess.Popen[bytes] | None = None, within: float = PATIENCE
+) -> None:
     """Poll until something is so; if that is up to a server, for as long as it lives."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + within
     while not ready():
         assert alive is None or alive.poll() is None, f"{alive.args!r} ended with {alive.returncode}"
-        assert time.monotonic() < deadline, f"{alive.args if alive else ready!r}: not in {PATIENCE} s"
+        assert time.monotonic() < deadline, f"{alive.args if alive else ready!r}: not in {within} s"
         time.sleep(0.05)
 
 
@@ -303,3 +307,382 @@ class MariaDB(Server):
         where = ["--protocol=tcp", "--host=127.0.0.1", f"--port={self.port}"]
         who = [f"--user={self.owner}", f"--password={self.password}"]
         return [program("mariadb", self.package), *plain, *where, *who, database]
+
+
+class Cache(ABC):
+    """A private cache server, which forgets everything when it ends; stopped and started, it keeps its port."""
+
+    package: ClassVar[str]
+    scheme: ClassVar[str]
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        """Choose its port; the options are its program's own."""
+        self.folder, self.options, self.port = folder, options, free_port()
+        self.url = f"{self.scheme}://127.0.0.1:{self.port}"
+
+    @abstractmethod
+    def running(self) -> list[str | Path]:
+        """The command that serves."""
+
+    @abstractmethod
+    def answers(self) -> bool:
+        """Tell whether it can be used."""
+
+    @abstractmethod
+    def keys(self) -> list[str]:
+        """List all keys of all clients."""
+
+    @abstractmethod
+    def get(self, key: str) -> bytes:
+        """Look up a value."""
+
+    @abstractmethod
+    def put(self, key: str, value: bytes) -> None:
+        """Keep a value."""
+
+    @classmethod
+    @contextmanager
+    def for_a_while(cls, folder: Path, *options: str) -> Iterator[Self]:
+        """A server for as long as the block takes."""
+        server = cls(folder, *options)
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+
+    def start(self) -> None:
+        """Come back on the same port, with nothing."""
+        with (self.folder / "cache.log").open("ab") as log:
+            self.process = subprocess.Popen(self.running(), stdout=log, stderr=log, start_new_session=True)
+
+        def answers() -> bool:
+            try:
+                return self.answers()
+            except OSError:
+                return False
+
+        wait_until(answers, self.process)
+
+    def stop(self) -> None:
+        """End at once, as in a crash."""
+        stop(self.process, signal.SIGKILL)
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Be gone for as long as the block takes."""
+        self.stop()
+        try:
+            yield
+        finally:
+            self.start()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Take connections and answer nothing for as long as the block takes."""
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
+
+    @contextmanager
+    def session(self) -> Iterator[BufferedRWPair]:
+        """A connection of our own; what is written is sent when it is flushed."""
+        connection = socket.create_connection(("127.0.0.1", self.port), PATIENCE)
+        with connection, connection.makefile("rwb") as file:
+            yield file
+
+
+class Redis(Cache):
+    """Redis, which keeps nothing on disk."""
+
+    package = "redis-server"
+    scheme = "redis"
+
+    def running(self) -> list[str | Path]:
+        """The command that serves."""
+        where = ["--bind", "127.0.0.1", "--port", f"{self.port}", "--dir", f"{self.folder}"]
+        return [program("redis-server", self.package), *where, "--save", "", "--appendonly", "no", *self.options]
+
+    def answers(self) -> bool:
+        """Tell whether it can be used."""
+        return self.ask("PING") == [b"PONG"]
+
+    def keys(self) -> list[str]:
+        """List all keys of all clients."""
+        return sorted(key.decode() for key in self.ask("KEYS", "*"))
+
+    def get(self, key: str) -> bytes:
+        """Look up a value."""
+        return self.ask("GET", key)[0]
+
+    def put(self, key: str, value: bytes) -> None:
+        """Keep a value."""
+        self.ask("SET", key, value)
+
+    def ask(self, *words: str | bytes) -> list[bytes]:
+        """Send a command, and return what it gives; of one thing a list, too (RESP2)."""
+        given = [word if isinstance(word, bytes) else word.encode() for word in words]
+        with self.session() as session:
+            session.write(b"*%d\r\n" % len(given))
+            for word in given:
+                session.write(b"$%d\r\n%s\r\n" % (len(word), word))
+            session.flush()
+            return self.read(session)
+
+    def read(self, session: BufferedRWPair) -> list[bytes]:
+        """Read one answer."""
+        line = session.readline()
+        kind, rest = line[:1], line[1:-2]
+        assert kind in b"+:$*", line
+        if kind == b"*":
+            return [part for _ in range(int(rest)) for part in self.read(session)]
+        return [session.read(int(rest) + 2)[:-2] if kind == b"$" else rest]
+
+
+class Memcached(Cache):
+    """Memcached."""
+
+    package = "memcached"
+    scheme = "memcached"
+
+    def running(self) -> list[str | Path]:
+        """The command that serves; as root it becomes another user."""
+        where = ["-l", "127.0.0.1", "-p", f"{self.port}", "-U", "0"]
+        return [program("memcached", self.package), *where, "-u", "nobody", *self.options]
+
+    def answers(self) -> bool:
+        """Tell whether it can be used."""
+        return self.ask(b"version")[0].startswith(b"VERSION")
+
+    def keys(self) -> list[str]:
+        """List all keys of all clients: a list lacks those that are in use at that moment."""
+        lines = [line for _ in range(9) for line in self.ask(b"lru_crawler metadump all", until=b"END")[:-1]]
+        return sorted({urllib.parse.unquote(line.split()[0].decode()).removeprefix("key=") for line in lines})
+
+    def get(self, key: str) -> bytes:
+        """Look up a value."""
+        with self.session() as session:
+            session.write(f"get {key}\r\n".encode())
+            session.flush()
+            return session.read(int(session.readline().split()[-1]))
+
+    def put(self, key: str, value: bytes) -> None:
+        """Keep a value."""
+        assert self.ask(b"set %s 0 0 %d\r\n%s" % (key.encode(), len(value), value)) == [b"STORED"]
+
+    def ask(self, command: bytes, until: bytes = b"") -> list[bytes]:
+        """Send a command, and return the lines that it gives: one, or all until one of a kind."""
+        with self.session() as session:
+            session.write(command + b"\r\n")
+            session.flush()
+            lines = [session.readline().strip()]
+            while not lines[-1].startswith(until):
+                lines.append(session.readline().strip())
+            return lines
+
+
+class Directory:
+    """A place for files that can be taken away, as a disk can that is not mounted: root cannot write there either."""
+
+    def __init__(self, path: Path) -> None:
+        """Make it, by a link that can be put elsewhere at once."""
+        self.path, self.url = path, f"file://{path}"
+        self.place = path.with_suffix(".place")
+        self.place.mkdir()
+        self.lead_to(self.place)
+
+    def lead_to(self, place: Path) -> None:
+        """Let our path be another one."""
+        link = self.path.with_suffix(".link")
+        link.symlink_to(place)
+        link.replace(self.path)
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Be no directory for as long as the block takes; what was in it comes back."""
+        self.lead_to(Path(os.devnull))
+        try:
+            yield
+        finally:
+            self.lead_to(self.place)
+
+    def keys(self) -> list[str]:
+        """List all files."""
+        return sorted(str(path.relative_to(self.place)) for path in self.place.rglob("*") if path.is_file())
+
+    def get(self, key: str) -> bytes:
+        """Look up a value."""
+        return (self.path / key).read_bytes()
+
+    def put(self, key: str, value: bytes) -> None:
+        """Write over a file, and let it live long."""
+        (self.path / key).write_bytes(value)
+        ends = time.time() + PATIENCE
+        os.utime(self.path / key, (ends, ends))
+
+
+class Broker(ABC):
+    """A private server of queues: when it is stopped and started, it keeps its port and its data."""
+
+    package: ClassVar[str]
+    account: ClassVar[str]  # the user of the system that the package made
+    scheme: ClassVar[str]
+
+    def __init__(self, folder: Path) -> None:
+        """Choose its place; as root it runs as another user, since no server should run as root."""
+        self.folder, self.port = folder, free_port()
+        self.user = pwd.getpwnam(self.account) if os.geteuid() == 0 else None
+        if self.user:
+            os.chown(folder, self.user.pw_uid, self.user.pw_gid)
+
+    @abstractmethod
+    def command(self) -> list[str | Path]:
+        """What runs it."""
+
+    @abstractmethod
+    def answers(self) -> bool:
+        """Tell whether it serves."""
+
+    def clear(self) -> None:
+        """Forget all jobs."""
+        self.stop()
+        for path in self.folder.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+        self.start()
+
+    def environment(self) -> dict[str, str]:
+        """The variables that it gets."""
+        return {"HOME": str(self.folder), "PATH": f"{os.environ['PATH']}:/usr/sbin", "LANG": "C.UTF-8"}
+
+    @classmethod
+    @contextmanager
+    def for_a_while(cls) -> Iterator[Self]:
+        """A server for as long as the block takes."""
+        # Not pytest's folder: the server's own user has to reach it.
+        with tempfile.TemporaryDirectory(prefix=f"{cls.scheme}-", ignore_cleanup_errors=True) as parent:
+            Path(parent).chmod(0o755)
+            (Path(parent) / "server").mkdir()
+            broker = cls(Path(parent) / "server")
+            try:
+                broker.start()
+                yield broker
+            finally:
+                broker.stop()
+
+    @property
+    def url(self) -> str:
+        """Its address, as a project takes it."""
+        return (
+            f"{self.scheme}://127.0.0.1:{self.port}//" if self.scheme == "amqp" else f"redis://127.0.0.1:{self.port}/0"
+        )
+
+    def start(self) -> None:
+        """Come back on the same port with the same data."""
+        with (self.folder.parent / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command(),
+                cwd="/",
+                env=self.environment(),
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                user=self.user and self.user.pw_uid,
+                group=self.user and self.user.pw_gid,
+                extra_groups=[] if self.user else None,
+            )
+        wait_until(self.answers, self.process)
+
+    def stop(self) -> None:
+        """Drop all connections and end."""
+        stop(self.process, signal.SIGTERM)
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Be gone for as long as the block takes."""
+        self.stop()
+        try:
+            yield
+        finally:
+            self.start()
+
+    @contextmanager
+    def silent(self) -> Iterator[None]:
+        """Take connections but answer nothing for as long as the block takes."""
+        os.killpg(self.process.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.killpg(self.process.pid, signal.SIGCONT)
+
+
+class RedisBroker(Broker):
+    """Redis, with its data in an append-only file."""
+
+    package = "redis-server"
+    account = "redis"
+    scheme = "redis"
+    persistence = ("--appendonly", "yes", "--appendfsync", "always")
+
+    def command(self) -> list[str | Path]:
+        """What runs it."""
+        where: list[str | Path] = ["--dir", self.folder, "--bind", "127.0.0.1", "--port", str(self.port)]
+        rules = ["--save", "", "--maxmemory-policy", "noeviction", *self.persistence]
+        return [program("redis-server", self.package), *where, *rules]
+
+    def answers(self) -> bool:
+        """Tell whether it serves."""
+        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1) as connection:
+            connection.sendall(b"PING\r\n")
+            return connection.recv(7) == b"+PONG\r\n"
+        return False
+
+
+class RabbitMQ(Broker):
+    """RabbitMQ, one node."""
+
+    package = "rabbitmq-server"
+    account = "rabbitmq"
+    scheme = "amqp"
+
+    def __init__(self, folder: Path) -> None:
+        """Choose the ports of Erlang as well."""
+        super().__init__(folder)
+        self.names, self.distribution = free_port(), free_port()
+        (folder / "rabbitmq.conf").write_text("log.console = true\n")
+        (folder / "enabled_plugins").write_text("[].")
+
+    def command(self) -> list[str | Path]:
+        """What runs it."""
+        found = shutil.which("rabbitmq-server", path="/usr/lib/rabbitmq/bin")
+        return [found or program("rabbitmq-server", self.package)]
+
+    def environment(self) -> dict[str, str]:
+        """The variables that keep it apart from any other node."""
+        own = {
+            "NODENAME": f"test{self.port}@localhost",
+            "NODE_IP_ADDRESS": "127.0.0.1",
+            "NODE_PORT": self.port,
+            "DIST_PORT": self.distribution,
+            "MNESIA_BASE": self.folder / "data",
+            "LOG_BASE": self.folder / "logs",
+            "CONFIG_FILE": self.folder / "rabbitmq.conf",
+            "ENABLED_PLUGINS_FILE": self.folder / "enabled_plugins",
+        }
+        erlang = {"ERL_EPMD_PORT": str(self.names), "ERL_EPMD_ADDRESS": "127.0.0.1"}
+        return super().environment() | erlang | {f"RABBITMQ_{name}": str(value) for name, value in own.items()}
+
+    def answers(self) -> bool:
+        """Tell whether it serves."""
+        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1) as connection:
+            connection.sendall(b"AMQP\x00\x00\x09\x01")
+            return connection.recv(1) == b"\x01"
+        return False
+
+    def stop(self) -> None:
+        """Drop all connections and end, and with it the program that knows its name."""
+        super().stop()
+        epmd: list[str | Path] = [program("epmd", "erlang-base"), "-port", str(self.names), "-kill"]
+        subprocess.run(epmd, check=False, env=self.environment(), capture_output=True)

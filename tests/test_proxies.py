@@ -13,18 +13,18 @@ import socket
 import ssl
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from itertools import product
 from pathlib import Path
 from threading import Event
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 from pytest_cookies.plugin import Cookies
 
-from tests.answers import DEFAULT, OPTIONS, Row, each
+from tests.answers import DEFAULT, OPTIONS, Answers, Row, Value, each
 from tests.edge import Upstream, application_server
 from tests.proxies import HOST, PROXIES, Proxy, Reply, ask, private_folder, say, send, statuses, trusting
 from tests.services import PATIENCE, free_port, wait_until
@@ -32,16 +32,14 @@ from tests.services import PATIENCE, free_port, wait_until
 CDNS = OPTIONS["cdn"]
 
 
-def row_of(server: Any, proxy: Any, cdn: Any) -> Row:
+def row_of(server: Value, proxy: Value, cdn: Value) -> Row:
     """A row of the edge, without what is behind it; every other one has no pages."""
-    chosen = {"wsgi_server": server, "reverse_proxy": proxy, "cdn": cdn}
-    behind = {"database": "none", "cache": "none", "web_pages": CDNS.index(cdn) % 2 == 0}
+    chosen: Answers = {"wsgi_server": server, "reverse_proxy": proxy, "cdn": cdn}
+    behind: Answers = {"database": "none", "cache": "none", "web_pages": CDNS.index(cdn) % 2 == 0}
     return Row(f"{server}-{proxy}-{cdn}", {**DEFAULT.options, **behind, **chosen})
 
 
-COMBINATIONS = [
-    row_of(*values) for values in product(OPTIONS["wsgi_server"], OPTIONS["reverse_proxy"], CDNS)
-]
+COMBINATIONS = [row_of(*values) for values in product(OPTIONS["wsgi_server"], OPTIONS["reverse_proxy"], CDNS)]
 
 # Each server and each proxy has once a port and once a socket between them.
 STACKS = {
@@ -52,7 +50,7 @@ STACKS = {
 FIRST = [f"{OPTIONS['wsgi_server'][0]}-{proxy}" for proxy in PROXIES]
 
 # What only tests ask of the application.
-PROBE = '''
+PROBE = """
 
 import os
 from pathlib import Path
@@ -107,7 +105,7 @@ def slow() -> dict[str, int]:
 @app.get("/probe/big")
 def big() -> Response:
     return Response("x" * int(request.args["bytes"]), mimetype="text/plain")
-'''
+"""
 
 
 class Stack(NamedTuple):
@@ -122,9 +120,9 @@ class Stack(NamedTuple):
         """Where the proxy listens without TLS."""
         return self.proxy.http
 
-    def ask(self, path: str, **rest: Any) -> Reply:
+    def ask(self, path: str, method: str = "GET", *, body: bytes | str | None = None, **headers: str) -> Reply:
         """Ask the proxy."""
-        return ask(self.port, path, **rest)
+        return ask(self.port, path, method=method, body=body, **headers)
 
 
 def bake(cookies: Cookies, row: Row) -> Path:
@@ -155,7 +153,13 @@ def stack_of(name: str, cookies: Cookies, programs: Path, **variables: str) -> I
         (static / ".hidden.css").write_bytes(STATIC[""])
         upstream = stack.enter_context(
             application_server(
-                project, row, programs, folder / "application.log", bind=bind, TRUSTED_PROXY_HOPS="1", HTTP_CACHE_LIFETIME="2"
+                project,
+                row,
+                programs,
+                folder / "application.log",
+                bind=bind,
+                TRUSTED_PROXY_HOPS="1",
+                HTTP_CACHE_LIFETIME="2",
             )
         )
         stack.enter_context(proxy.running())
@@ -169,7 +173,7 @@ def stack_of(name: str, cookies: Cookies, programs: Path, **variables: str) -> I
 STATIC = {"": b"body{}" * 100, ".gz": gzip.compress(b"body{}" * 100), ".br": b"brotli", ".zst": b"zstandard"}
 
 
-def stacks(names: Any) -> Any:
+def stacks(names: Iterable[str]) -> list[object]:
     """Run the module's tests for these stacks, each of which is started once."""
     return [pytest.param(name, id=name, marks=pytest.mark.xdist_group(name)) for name in names]
 
@@ -362,10 +366,12 @@ def check_error(page: Reply, problem: Reply, status: int) -> None:
     assert f"style-src 'sha256-{digest}'" in page.headers["content-security-policy"]
 
 
-def both(stack: Stack, path: str, **rest: Any) -> tuple[Reply, Reply]:
+def both(stack: Stack, path: str, method: str = "GET", **headers: str) -> tuple[Reply, Reply]:
     """Ask as a browser and as a program."""
     browser = "text/html,application/xhtml+xml,*/*;q=0.8"
-    return stack.ask(path, Accept=browser, **rest), stack.ask(path, Accept="*/*", **rest)
+    return stack.ask(path, method=method, Accept=browser, **headers), stack.ask(
+        path, method=method, Accept="*/*", **headers
+    )
 
 
 def test_its_own_errors_are_as_the_applications(stack: Stack) -> None:
@@ -515,7 +521,7 @@ CHUNKED = {"Transfer_Encoding": "chunked"}
 SMUGGLING = {
     "CL and TE": head(Content_Length="5", Transfer_Encoding="chunked") + b"0\r\n\r\n" + HIDDEN,
     "TE and CL": head(Transfer_Encoding="chunked", Content_Length="6") + b"0\r\n\r\n" + HIDDEN,
-    "two lengths": head() [:-2] + b"Content-Length: 0\r\nContent-Length: 56\r\n\r\n" + HIDDEN,
+    "two lengths": head()[:-2] + b"Content-Length: 0\r\nContent-Length: 56\r\n\r\n" + HIDDEN,
     "a list of lengths": head(Content_Length="0, 56") + HIDDEN,
     "a signed length": head(Content_Length="+0") + HIDDEN,
     "a negative length": head(Content_Length="-1") + HIDDEN,
@@ -549,7 +555,7 @@ def test_smuggling_is_refused(each_stack: Stack, data: bytes) -> None:
 
 
 def test_folded_headers(each_stack: Stack) -> None:
-    """nginx refuses them; Apache takes a fold for a space (RFC 9112, 5.2), so that nobody behind it sees one."""
+    """Nginx refuses them; Apache takes a fold for a space (RFC 9112, 5.2), so that nobody behind it sees one."""
     folded = head()[:-2] + b"X-Folded: a\r\n Content-Length: 56\r\n\r\n"
     answers = send(each_stack.port, folded + head("GET /health/live HTTP/1.1", Connection="close"))
     if each_stack.proxy.name == "nginx":
@@ -726,7 +732,9 @@ def test_a_trusted_proxy_is_believed(stack: Stack) -> None:
         assert (heard["client"], heard["scheme"], heard["id"]) == ("203.0.113.7", "https", "given.by-the_balancer")
         assert told.headers["strict-transport-security"].startswith("max-age=31536000")
         assert told.headers["x-request-id"] == "given.by-the_balancer"
-        odd = balanced.ask("/probe/echo", X_Forwarded_For="203.0.113.7", X_Forwarded_Proto="gopher", X_Request_ID='a"b{}')
+        odd = balanced.ask(
+            "/probe/echo", X_Forwarded_For="203.0.113.7", X_Forwarded_Proto="gopher", X_Request_ID='a"b{}'
+        )
         heard = json.loads(odd.text)
         assert heard["scheme"] == "http"
         assert '"' not in heard["id"]
@@ -738,18 +746,16 @@ def test_tls(stack: Stack) -> None:
     with another(stack, SITE="tls") as secure:
         context = trusting(secure.proxy.conf / "tls" / "fullchain.pem")
         context.set_alpn_protocols(["h2", "http/1.1"])
-        with socket.create_connection(("127.0.0.1", secure.proxy.https), PATIENCE) as plain:
-            with context.wrap_socket(plain, server_hostname=HOST) as connection:
-                assert connection.version() == "TLSv1.3"
-                assert connection.selected_alpn_protocol() == "h2"
-                connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes.fromhex("000000040000000000"))
-                assert connection.recv(9)[3] == 4  # its settings
+        with context.wrap_socket(connect_plainly(secure.proxy), server_hostname=HOST) as connection:
+            assert connection.version() == "TLSv1.3"
+            assert connection.selected_alpn_protocol() == "h2"
+            connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes.fromhex("000000040000000000"))
+            assert connection.recv(9)[3] == 4  # its settings
 
         old = trusting(secure.proxy.conf / "tls" / "fullchain.pem")
         old.maximum_version = ssl.TLSVersion.TLSv1_2
-        with socket.create_connection(("127.0.0.1", secure.proxy.https), PATIENCE) as plain:
-            with pytest.raises(ssl.SSLError):
-                old.wrap_socket(plain, server_hostname=HOST)
+        with closing(connect_plainly(secure.proxy)) as plain, pytest.raises(ssl.SSLError):
+            old.wrap_socket(plain, server_hostname=HOST)
 
         with closing(connect_securely(secure.proxy)) as client:
             told = say(client, "/probe/echo")
@@ -771,14 +777,18 @@ def test_tls(stack: Stack) -> None:
         assert secure.ask("/.well-known/acme-challenge/../../../conf/tls/privkey.pem").status in {308, 400, 404}
 
 
+def connect_plainly(proxy: Proxy) -> socket.socket:
+    """A connection to where the proxy speaks TLS, before it does."""
+    return socket.create_connection(("127.0.0.1", proxy.https), PATIENCE)
+
+
 def connect_securely(proxy: Proxy) -> http.client.HTTPSConnection:
     """A connection that knows the proxy's certificate."""
     context = trusting(proxy.conf / "tls" / "fullchain.pem")
 
     class Named(http.client.HTTPSConnection):
         def connect(self) -> None:
-            plain = socket.create_connection(("127.0.0.1", proxy.https), PATIENCE)
-            self.sock = context.wrap_socket(plain, server_hostname=HOST)
+            self.sock = context.wrap_socket(connect_plainly(proxy), server_hostname=HOST)
 
     return Named("127.0.0.1", proxy.https, timeout=PATIENCE)
 

@@ -20,13 +20,20 @@ from tests.conftest import Run
 MAY_BE_EMPTY = ("__init__.py", "py.typed")
 # The name of a question is a leftover wherever it follows `cookiecutter.`; the name of the tool is not.
 LEFTOVER = re.compile(r"# ?\{%|\{\{-? ?cookiecutter|cookiecutter\.(" + "|".join(MANIFEST) + r")\b")
+
+
+class Tolerant(yaml.SafeLoader):
+    """Reads values with tags of their own, which a provider's language may have, as what they hold."""
+
+
+Tolerant.add_multi_constructor("!", lambda _loader, _tag, node: node.value)
 PARSERS: dict[str, Callable[[str], object]] = {
     ".cfg": lambda text: configparser.ConfigParser(interpolation=None).read_string(text),
     ".ini": lambda text: configparser.ConfigParser(interpolation=None).read_string(text),
     ".json": json.loads,
     ".toml": tomllib.loads,
-    ".yaml": lambda text: list(yaml.safe_load_all(text)),
-    ".yml": lambda text: list(yaml.safe_load_all(text)),
+    ".yaml": lambda text: list(yaml.load_all(text, Tolerant)),
+    ".yml": lambda text: list(yaml.load_all(text, Tolerant)),
 }
 LINK = re.compile(r"\]\(\s*<?([^)\s>]+)>?[^)]*\)|^\[[^\]]+\]:\s*(\S+)", re.MULTILINE)
 SERVERS_ENTRY = "wsgi"

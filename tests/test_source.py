@@ -127,7 +127,8 @@ def test_only_index_files_hold_tags(path: Path) -> None:
     """Several options may have a line in an index file; elsewhere a value is a file of its own."""
     inside = str(path.relative_to(PROJECT))
     assert any(fnmatch(inside, pattern) for pattern in INDEX_FILES)
-    assert len(TAG.findall(TAGGED[path])) <= 25
+    # An `endif` is part of its `if`.
+    assert len([tag for tag in TAG_LINE.finditer(TAGGED[path]) if tag["verb"] not in CLOSES]) <= 25
 
 
 def test_few_kinds_of_files_hold_tags() -> None:

@@ -17,8 +17,22 @@ pytest_plugins = [
     # {% if cookiecutter.__database %}
     "fixtures.database",
     # {% endif %}
+    # {% if cookiecutter.cache == "memcached" %}
+    "fixtures.memcached",
+    # {% endif %}
     # {% if cookiecutter.database == "none" %}
     "fixtures.no_database",
+    # {% endif %}
+    # {% if cookiecutter.__celery %}
+    "fixtures.celery",
+    # {% elif cookiecutter.task_queue == "rq-redis" %}
+    "fixtures.rq",
+    # {% endif %}
+    # {% if cookiecutter.__example_jobs %}
+    "fixtures.service",
+    # {% endif %}
+    # {% if cookiecutter.cache == "redis" %}
+    "fixtures.redis",
     # {% endif %}
 ]
 

@@ -39,6 +39,25 @@ def test_ready_names_what_failed_and_the_log_why(
     assert "hunter2" in capsys.readouterr().out
 
 
+def test_without_what_is_not_vital_it_is_degraded_and_takes_requests(
+    make_app: Callable[..., Flask],
+) -> None:
+    def ask() -> None:
+        raise ConnectionError
+
+    app = make_app()
+    health.add_check(app, "helpful", ask, is_vital=False)
+    response = app.test_client().get("/health/ready")
+    assert response.status_code == 200
+    assert response.get_json()["status"] == "degraded"
+    assert response.get_json()["checks"]["helpful"]["status"] == "failed"
+
+    health.add_check(app, "vital", ask)
+    response = app.test_client().get("/health/ready")
+    assert response.status_code == 503
+    assert response.get_json()["status"] == "failed"
+
+
 def test_ready_does_not_wait_for_ever_nor_ask_twice(make_app: Callable[..., Flask]) -> None:
     asked = []
     released = Event()

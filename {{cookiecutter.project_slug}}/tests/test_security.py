@@ -1,7 +1,7 @@
 from collections.abc import Callable
 
 import pytest
-from flask import Flask, request, session
+from flask import Flask, Response, request, session
 from flask.testing import FlaskClient
 
 
@@ -45,6 +45,34 @@ def test_cookies_are_safe(make_app: Callable[..., Flask]) -> None:
     cookie = app.test_client().get("/enter").headers["Set-Cookie"]
     for attribute in ("Secure", "HttpOnly", "SameSite=Lax"):
         assert attribute in cookie
+
+
+@pytest.mark.parametrize(
+    ("directives", "sent"),
+    [
+        ("public, max-age=60", "private, no-cache"),
+        ("max-age=60", "private, no-cache"),
+        ("s-maxage=60", "private, no-cache"),
+        ("private, max-age=60", "private, max-age=60"),
+        ("no-store", "no-store"),
+    ],
+)
+def test_what_sets_a_cookie_is_for_one_client(
+    make_app: Callable[..., Flask],
+    directives: str,
+    sent: str,
+) -> None:
+    app = make_app()
+
+    @app.get("/enter")
+    def enter() -> Response:
+        response = Response(headers={"Cache-Control": directives})
+        response.set_cookie("name", "Ada")
+        return response
+
+    headers = app.test_client().get("/enter").headers
+    assert headers.getlist("Cache-Control") == [sent]
+    assert "Set-Cookie" in headers
 
 
 @pytest.mark.parametrize(("hops", "address"), [("0", "127.0.0.1"), ("1", "192.0.2.9")])

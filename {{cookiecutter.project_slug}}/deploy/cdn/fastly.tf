@@ -44,7 +44,7 @@ resource "fastly_service_vcl" "site" {
     force_ssl = true
   }
 
-  # Who is known gets an answer of their own; other cookies, as those of statistics, are of no use to the application.
+  # Who is known gets an answer of their own; other cookies, as those of analytics, are of no use to the application.
   snippet {
     name     = "personal"
     type     = "recv"

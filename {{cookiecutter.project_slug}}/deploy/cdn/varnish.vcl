@@ -54,7 +54,7 @@ sub vcl_recv {
         set req.http.X-Forwarded-Proto = "http";
     }
 
-    # Who is known gets an answer of their own; other cookies, as those of statistics, are of no use to the application.
+    # Who is known gets an answer of their own; other cookies, as those of analytics, are of no use to the application.
     if (req.http.Authorization || req.http.Cookie ~ "(^|;\s*)session=") {
         return (pass);
     }

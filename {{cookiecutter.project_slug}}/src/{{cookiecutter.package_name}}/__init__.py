@@ -29,6 +29,12 @@ from . import (
     # {% endif %}
     proxies,
     security,
+    # {% if cookiecutter.__tasks %}
+    tasks,
+    # {% endif %}
+    # {% if cookiecutter.__titles %}
+    titles,
+    # {% endif %}
 )
 from .config import Settings, load_settings
 
@@ -51,6 +57,9 @@ def create_app(settings: Settings | None = None) -> Flask:
     cache.init_app(app)
     # {% endif %}
     limits.init_app(app)
+    # {% if cookiecutter.__tasks %}
+    tasks.init_app(app)
+    # {% endif %}
     api.init_app(app)
     # {% if cookiecutter.web_pages %}
     pages.init_app(app)
@@ -60,6 +69,9 @@ def create_app(settings: Settings | None = None) -> Flask:
     # {% endif %}
     # {% if cookiecutter.__primes %}
     primes.init_app(app)
+    # {% endif %}
+    # {% if cookiecutter.__titles %}
+    titles.init_app(app)
     # {% endif %}
     assets.init_app(app)
     security.init_app(app)

@@ -59,6 +59,39 @@ class Settings(Struct, frozen=True, kw_only=True):
     CACHE_PATIENCE: Lifetime = 5
 
     # {% endif %}
+    # {% if cookiecutter.task_queue == "celery-rabbitmq" %}
+    BROKER_URL: Annotated[str, Meta(pattern=r"^(inline|amqps?)://")]
+    RESULT_URL: str
+
+    # {% elif cookiecutter.__redis_queue %}
+    BROKER_URL: Annotated[str, Meta(pattern=r"^(inline|rediss?)://")]
+
+    # {% endif %}
+    # {% if cookiecutter.__tasks %}
+    BROKER_TIMEOUT: Annotated[float, Meta(ge=0.1, le=60)] = 0.5
+    JOB_TIME_LIMIT: Seconds = 300.0
+    JOB_RETRY_MAX_DELAY: Seconds = 60.0
+    JOB_RESULT_TTL: Annotated[int, Meta(ge=60)] = 24 * 3600
+
+    # {% endif %}
+    # {% if cookiecutter.__celery %}
+    WORKER_PROCESSES: Annotated[int, Meta(ge=1)] = 2
+    WORKER_MAX_JOBS: Annotated[int, Meta(ge=1)] = 1000
+    WORKER_MAX_MEMORY_MB: Annotated[int, Meta(ge=64)] = 512
+
+    # {% endif %}
+    # {% if cookiecutter.__catalog_jobs %}
+    SMTP_URL: str
+    MAIL_FROM: Annotated[str, Meta(pattern=r"^[^@\s<>]+@[^@\s<>]+\Z")]
+
+    # {% endif %}
+    # {% if cookiecutter.__example_jobs %}
+    OUTGOING_TIMEOUT: Seconds = 10.0
+    OUTGOING_MAX_BYTES: Count = 1024 * 1024
+    OUTGOING_PORTS: list[Annotated[int, Meta(ge=1, le=65535)]] = []
+    OUTGOING_NETWORKS: list[str] = []
+
+    # {% endif %}
     SECRET_KEY: Secret
     SECRET_KEY_FALLBACKS: list[Secret] = []
     ALLOWED_HOSTS: Annotated[list[Host], Meta(min_length=1)]
@@ -109,6 +142,16 @@ EMBEDDED = {
     # {% endif %}
     # {% if cookiecutter.__database %}
     "DATABASE_URL": "sqlite:///development.sqlite3",
+    # {% endif %}
+    # {% if cookiecutter.task_queue == "celery-rabbitmq" %}
+    "BROKER_URL": "inline://",
+    "RESULT_URL": "inline://",
+    # {% elif cookiecutter.__redis_queue %}
+    "BROKER_URL": "inline://",
+    # {% endif %}
+    # {% if cookiecutter.__catalog_jobs %}
+    "SMTP_URL": "log:",
+    "MAIL_FROM": "service@localhost",
     # {% endif %}
 }
 

@@ -16,7 +16,7 @@ def source(tmp_path: Path) -> Path:
     folder = tmp_path / "source"
     (folder / "fonts").mkdir(parents=True)
     (folder / "fonts" / "plain.woff2").write_bytes(b"a font")
-    (folder / "style.css").write_text(RULES)
+    (folder / "site.css").write_text(RULES)
     return folder
 
 

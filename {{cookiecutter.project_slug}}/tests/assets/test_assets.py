@@ -61,9 +61,9 @@ def test_debug_mode_takes_the_sources(
 ) -> None:
     build()
     app = make_site(DEBUG=True)
-    (source / "style.css").write_text("p { color: red }")
-    assert address(app, "style.css") == "/static/style.css"
-    answer = app.test_client().get("/static/style.css", buffered=True)
+    (source / "site.css").write_text("p { color: red }")
+    assert address(app, "site.css") == "/static/site.css"
+    answer = app.test_client().get("/static/site.css", buffered=True)
     assert answer.text == "p { color: red }"
 
 
@@ -78,7 +78,7 @@ def test_a_missing_build_is_told(
     site = make_site()
     (record,) = logged()
     assert record["event"] == "static files are not built"
-    assert address(site, "style.css") == "/static/style.css"
+    assert address(site, "site.css") == "/static/site.css"
 
 
 def test_the_application_is_built_whole(

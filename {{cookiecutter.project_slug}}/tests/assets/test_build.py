@@ -33,7 +33,7 @@ def test_texts_are_compressed_beforehand(build: Callable[[], Result], public: Pa
         assert decode(variant) == made.read_bytes()
         assert len(variant) < len(made.read_bytes())
     # A plain name has no variants that a later build could forget.
-    assert [path.name for path in public.glob("style.css*")] == ["style.css"]
+    assert [path.name for path in public.glob("site.css*")] == ["site.css"]
     assert not any(public.glob("fonts/*.br"))
 
 
@@ -63,7 +63,7 @@ def test_style_sheets_and_scripts_are_minified(
     assert "`a  // ${1 + 1}`" in small
     assert "/[/]  a/" in small
     assert (public / "small.min.js").read_text() == "let a=1;" * 60
-    assert "\n" not in (public / "style.css").read_text()
+    assert "\n" not in (public / "site.css").read_text()
 
 
 def test_what_a_style_sheet_refers_to_is_renamed(
@@ -75,7 +75,7 @@ def test_what_a_style_sheet_refers_to_is_renamed(
     (source / "pages" / "home.css").write_text(
         """
         /* url(in-a-comment.png) */
-        @import "../style.css";
+        @import "../site.css";
         @font-face { src: url('../fonts/plain.woff2?#iefix') }
         a { fill: url(#shape); background: url(data:image/png;base64,AA==), url(/logo.png) }
         b { background: url("https://example.com/b") }

@@ -19,7 +19,7 @@ def style(make_site: Callable[..., Flask], build: Callable[[], Result]) -> tuple
     # Nothing but what comes before Flask may answer.
     app.view_functions["static"] = lambda **_: ("", 404)
     with app.test_request_context():
-        return app.test_client(), url_for("static", filename="style.css")
+        return app.test_client(), url_for("static", filename="site.css")
 
 
 @pytest.mark.parametrize("encoding", DECODERS)
@@ -65,5 +65,5 @@ def test_no_body_goes_to_those_who_have_it(style: tuple[FlaskClient, str]) -> No
 def test_the_rest_is_left_to_flask(style: tuple[FlaskClient, str]) -> None:
     client, path = style
     assert client.get(path, headers={"Range": "bytes=0-1"}, buffered=True).status_code == 404
-    assert client.get("/static/style.css").status_code == 404
+    assert client.get("/static/site.css").status_code == 404
     assert client.post(path).status_code == 405

@@ -1,6 +1,7 @@
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -8,6 +9,8 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import event, update
 from sqlalchemy.orm import Session
+from werkzeug.http import http_date
+from werkzeug.test import TestResponse
 
 from {{ cookiecutter.package_name }}.catalog.models import Category, Product
 from {{ cookiecutter.package_name }}.database import get_engine, get_session
@@ -195,6 +198,78 @@ def test_a_change_must_name_the_present_version(
     answer = client.open(address, method=method, json=given(product, name="x"), headers=headers)
     assert answer.status_code == status
     assert client.get(address).get_json() == product
+
+
+def condition(product: TestResponse, name: str, *, is_met: bool) -> dict[str, str]:
+    """Make a precondition from a product's own answer."""
+    changed = product.last_modified
+    assert changed
+    etag = product.headers["ETag"]
+    values = {
+        "If-Match": f'"0", {etag}' if is_met else f"W/{etag}",
+        "If-None-Match": '"0"' if is_met else f'"0", W/{etag}',
+        "If-Unmodified-Since": http_date(changed - timedelta(seconds=not is_met)),
+    }
+    return {name: values[name]}
+
+
+@pytest.mark.parametrize("name", ["If-Match", "If-Unmodified-Since"])
+@pytest.mark.parametrize(("is_met", "status"), [(True, 204), (False, 412)])
+def test_a_version_is_named_by_its_etag_or_its_time(
+    client: FlaskClient,
+    add_product: Callable[[str], Record],
+    name: str,
+    status: int,
+    *,
+    is_met: bool,
+) -> None:
+    address = f"{PRODUCTS}/{add_product('apple')['id']}"
+    headers = condition(client.get(address), name, is_met=is_met)
+    assert client.delete(address, headers=headers).status_code == status
+    assert client.get(address).status_code == (404 if status == 204 else 200)
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"If-Match": "*"}, 204),
+        ({"If-Match": "*", "If-None-Match": "*"}, 412),
+        ({"If-Match": "*", "If-None-Match": '"0"'}, 204),
+        # The stronger of the two decides, and what is no date is no condition.
+        ({"If-Match": '"0"', "If-Unmodified-Since": "Fri, 31 Dec 2100 00:00:00 GMT"}, 412),
+        ({"If-Unmodified-Since": "soon"}, 428),
+        ({"If-None-Match": '"0"'}, 428),
+    ],
+)
+def test_preconditions_go_together(
+    client: FlaskClient,
+    add_product: Callable[[str], Record],
+    headers: dict[str, str],
+    status: int,
+) -> None:
+    address = f"{PRODUCTS}/{add_product('apple')['id']}"
+    assert client.delete(address, headers=headers).status_code == status
+
+
+def test_a_product_that_was_not_changed_since_is_not_sent_again(
+    client: FlaskClient,
+    add_product: Callable[[str], Record],
+) -> None:
+    address = f"{PRODUCTS}/{add_product('apple')['id']}"
+    moment = client.get(address).headers["Last-Modified"]
+    again = client.get(address, headers={"If-Modified-Since": moment})
+    assert (again.status_code, again.data) == (304, b"")
+    assert again.headers["Cache-Control"] == "public, no-cache"
+
+
+def test_nobody_keeps_a_catalog_that_somebody_who_is_known_asked_for(
+    client: FlaskClient,
+    add_product: Callable[[str], Record],
+) -> None:
+    for path in (f"{PRODUCTS}/{add_product('apple')['id']}", PRODUCTS, "/api/v1/categories"):
+        assert "public" in client.get(path).headers["Cache-Control"]
+        headers = client.get(path, headers={"Authorization": "Bearer secret"}).headers
+        assert headers["Cache-Control"] == "private, no-cache"
 
 
 def test_the_slower_of_two_writers_is_told(

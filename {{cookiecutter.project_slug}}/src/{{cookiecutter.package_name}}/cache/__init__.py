@@ -48,13 +48,16 @@ BACKENDS: dict[str, Callable[[str, float], Any]] = {
     "memory": memory.MemoryBackend,
 }
 
+# What a URL raises that cannot be read, or that names a cache or an option that is not here.
+MALFORMED = (KeyError, TypeError, ValueError)
+
 
 def init_app(app: Flask) -> None:
     """Make the store, which connects when it is first used; the application works without it."""
     url = app.config["CACHE_URL"]
     try:
         backend = BACKENDS[urlsplit(url).scheme](url, app.config["CACHE_TIMEOUT"])
-    except (KeyError, ValueError):
+    except MALFORMED:
         raise SettingsError([f"CACHE_URL: expected {' or '.join(BACKENDS)}://…"]) from None
     app.extensions["cache"] = Store(backend, app.config)
     app.cli.add_command(commands.cache)

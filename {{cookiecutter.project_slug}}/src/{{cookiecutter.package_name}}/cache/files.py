@@ -5,6 +5,7 @@ import random
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
+from fcntl import LOCK_EX, flock
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
@@ -54,33 +55,41 @@ class FileBackend:
     def add(self, key: str, value: bytes, lifetime: int) -> bool:
         """Keep a value unless there is one, and tell whether it was kept."""
         path = self.locate(key)
-        if self.find(path) is None:
-            path.unlink(missing_ok=True)
-        new = self.write(path, value, lifetime)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder = os.open(path.parent, os.O_RDONLY)
         try:
-            path.hardlink_to(new)
-        except FileExistsError:
-            return False
+            # One at a time looks, and writes.
+            flock(folder, LOCK_EX)
+            if self.find(path) is not None:
+                return False
+            self.write(path, value, lifetime).replace(path)
         finally:
-            new.unlink()
+            os.close(folder)
         return True
 
     def write(self, path: Path, value: bytes, lifetime: int) -> Path:
         """Write a file beside another one, for the owner only."""
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         new = path.with_name(f"{token_hex(8)}.new")
-        with open(new, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-            file.write(value)
         ends = time.time() + lifetime
-        os.utime(new, (ends, ends))
+        try:
+            with open(new, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+                file.write(value)
+            os.utime(new, (ends, ends))
+        except OSError:
+            # A full disk must not be filled with what could not be written.
+            new.unlink(missing_ok=True)
+            raise
         return new
 
     def sweep(self, folder: Path) -> None:
         """Remove what has expired."""
         now = time.time()
         for path in folder.iterdir():
+            # Another process may be writing a new one; it needs no minute.
+            ended = now - 60 if path.suffix == ".new" else now
             with suppress(FileNotFoundError):
-                if path.stat().st_mtime < now:
+                if path.stat().st_mtime < ended:
                     path.unlink()
 
     def delete(self, keys: Collection[str]) -> None:

@@ -1,12 +1,19 @@
 """Memcached, by pymemcache."""
 
 import os
+import socket
 from collections import deque
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from pymemcache import Client, MemcacheError, MemcacheUnexpectedCloseError
+from pymemcache import (
+    Client,
+    MemcacheError,
+    MemcacheServerError,
+    MemcacheUnexpectedCloseError,
+)
 
 # What a connection raises that the server has closed: it may have been restarted since.
 CLOSED = (MemcacheUnexpectedCloseError, ConnectionError)
@@ -15,7 +22,8 @@ CLOSED = (MemcacheUnexpectedCloseError, ConnectionError)
 class MemcachedBackend:
     """No call waits longer than `timeout` seconds."""
 
-    errors = (MemcacheError, OSError)
+    # The last two are for an answer that makes no sense.
+    errors = (MemcacheError, OSError, KeyError, ValueError)
     outages = (MemcacheUnexpectedCloseError, OSError)
 
     def __init__(self, url: str, timeout: float) -> None:
@@ -23,21 +31,25 @@ class MemcachedBackend:
         if not parts.hostname:
             raise ValueError(url)
         self.address = (parts.hostname, parts.port or 11211)
-        self.options = {"timeout": timeout, "connect_timeout": timeout, "no_delay": True}
+        self.timeouts = {"timeout": timeout, "connect_timeout": timeout, "no_delay": True}
+        self.options = {"client_getter": lambda *_: Commands(self)}
         self.free: deque[Any] = deque()
         # Processes cannot share connections.
         os.register_at_fork(after_in_child=self.free.clear)
 
-    def call(self, command: str, *arguments: Any) -> Any:
+    def call(self, command: str, *arguments: Any, **options: Any) -> Any:
         """Send a command on a connection that is free, or on a new one."""
         try:
             client = self.free.pop()
         except IndexError:
-            client = Client(self.address, default_noreply=False, **self.options)
+            client = Client(self.address, default_noreply=False, **self.timeouts)
         try:
-            answer = getattr(client, command)(*arguments)
+            answer = getattr(client, command)(*arguments, **options)
         except CLOSED:
-            answer = getattr(client, command)(*arguments)
+            answer = getattr(client, command)(*arguments, **options)
+        except Exception:
+            client.close()
+            raise
         self.free.append(client)
         return answer
 
@@ -59,11 +71,22 @@ class MemcachedBackend:
         self.call("delete_many", keys)
 
     def keys(self, prefix: str) -> Iterator[str]:
-        """List all keys that begin so; the server makes the list in the background."""
-        for line in self.call("raw_command", "lru_crawler metadump all", "END\r\n").splitlines():
-            key = unquote(line.decode().partition(" ")[0].removeprefix("key="))
-            if key.startswith(prefix):
-                yield key
+        """List all keys that begin so; of an answer this long pymemcache would lose a part."""
+        with (
+            socket.create_connection(self.address, self.timeouts["timeout"]) as connection,
+            connection.makefile("rb") as lines,
+        ):
+            connection.sendall(b"lru_crawler metadump all\r\n")
+            for line in lines:
+                words = line.decode().split()
+                if words == ["END"]:
+                    return
+                if not words[0].startswith("key="):
+                    raise MemcacheServerError(line.decode().strip())
+                key = unquote(words[0].removeprefix("key="))
+                if key.startswith(prefix):
+                    yield key
+        raise MemcacheUnexpectedCloseError
 
     def describe(self) -> dict[str, Any]:
         """Say what it is and how full."""
@@ -80,3 +103,14 @@ class MemcachedBackend:
     def ping(self) -> None:
         """Raise when it does not answer."""
         self.call("version")
+
+
+class Commands:
+    """A client for the rate limiter, on the connections of the cache."""
+
+    def __init__(self, backend: MemcachedBackend) -> None:
+        self.backend = backend
+
+    def __getattr__(self, command: str) -> Callable[..., Any]:
+        """Give a command of pymemcache."""
+        return partial(self.backend.call, command)

@@ -16,7 +16,8 @@ BATCH = 1000
 class RedisBackend:
     """No call waits longer than `timeout` seconds."""
 
-    errors = (RedisError,)
+    # The last is for a count that is no number.
+    errors = (RedisError, ValueError)
     outages = (ConnectionError, TimeoutError)
 
     def __init__(self, url: str, timeout: float) -> None:
@@ -28,7 +29,8 @@ class RedisBackend:
         )
         self.options = {"connection_pool": self.client.connection_pool}
         # For what every request does: redis-py's own pool and commands would take twice the time.
-        self.free: deque[Any] = deque()
+        # An option of the URL that the client does not know fails now, and not at each request.
+        self.free: deque[Any] = deque([self.client.connection_pool.make_connection()])
         # Processes cannot share connections.
         os.register_at_fork(after_in_child=self.free.clear)
 
@@ -87,4 +89,6 @@ def read(connection: Any, keys: Sequence[str]) -> list[bytes | None]:
     """Read values on a connection, which is opened if it is not."""
     connection.send_command("MGET", *keys)
     found: list[bytes | None] = connection.read_response()
+    if not isinstance(found, list) or len(found) != len(keys):
+        raise TypeError("no list of values")
     return found

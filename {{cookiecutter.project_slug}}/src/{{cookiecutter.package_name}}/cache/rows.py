@@ -1,10 +1,11 @@
 """Forgets what was read of a table as soon as a change of the table is committed."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from flask import Flask
+from flask import Flask, g
 from sqlalchemy import event
-from sqlalchemy.orm import ORMExecuteState, Session
+from sqlalchemy.orm import ORMExecuteState, Session, SessionTransaction
 
 
 def init_app(app: Flask) -> None:
@@ -29,3 +30,15 @@ def init_app(app: Flask) -> None:
         # A savepoint is no commit; nobody else sees its rows yet.
         if not session.in_nested_transaction() and (changed := session.info.pop("changed", None)):
             cache.forget(*changed)
+
+    @event.listens_for(sessions, "after_soft_rollback")
+    def drop(session: Session, ended: SessionTransaction) -> None:
+        if not ended.nested:
+            session.info.pop("changed", None)
+
+    def is_changing(tags: Sequence[str]) -> bool:
+        # Nobody else sees its rows yet, and perhaps nobody ever will.
+        session = g.get("session") if g else None
+        return session is not None and not session.info.get("changed", set()).isdisjoint(tags)
+
+    cache.is_changing = is_changing

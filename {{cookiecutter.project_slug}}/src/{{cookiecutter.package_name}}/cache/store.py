@@ -6,7 +6,8 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from hashlib import blake2b
+from hashlib import blake2b, sha256
+from hmac import compare_digest
 from threading import Lock
 from typing import Any, NamedTuple, Protocol
 
@@ -21,6 +22,8 @@ WARN_EVERY = 30.0
 # Seconds: how often those who wait for a value look for it, and how long a tag lives unless it is
 # forgotten before. A value lives shorter, and one whose tag is gone counts as gone.
 POLL = 0.02
+# All releases share tags: what one of them writes the others forget, too.
+TAGS = "all:tag:"
 TAG_LIFETIME = 7 * 24 * 3600
 
 MISSING = object()
@@ -87,8 +90,11 @@ class Found(NamedTuple):
 
 
 # MessagePack is data: whatever a server gives, nothing of it is executed. Its errors when it is not
-# what we wrote; the last is for an answer's text.
-GARBAGE = (msgspec.DecodeError, RecursionError, UnicodeError)
+# what we wrote; the last is for text, and for an answer's headers.
+GARBAGE = (msgspec.DecodeError, RecursionError, TypeError, ValueError)
+# What a client library raises when a server does not speak its protocol.
+NONSENSE = (AttributeError, LookupError, TypeError, ValueError)
+SIGNATURE = 16
 encode = msgspec.msgpack.Encoder().encode
 decode = msgspec.msgpack.Decoder(Entry).decode
 
@@ -98,16 +104,21 @@ class Store:
 
     def __init__(self, backend: Backend, config: Mapping[str, Any]) -> None:
         self.backend = backend
+        self.errors: tuple[type[Exception], ...] = (*backend.errors, *NONSENSE)
+        self.outages: tuple[type[Exception], ...] = (*backend.outages, *NONSENSE)
         self.prefix = f"{config['CACHE_PREFIX']}:"
         self.release = f"{self.prefix}{config['CACHE_VERSION']}:"
         self.stale = config["CACHE_STALE"]
         self.patience = config["CACHE_PATIENCE"]
+        self.secret = sha256(config["SECRET_KEY"].encode()).digest()
         self.figures: Counter[str] = Counter()
         self.lock = Lock()
         self.missed: set[str] = set()
         self.away_until = 0.0
         self.quiet_until = 0.0
         self.log = structlog.get_logger().bind()
+        # Whether the caller has changed what has these tags, and not yet committed that.
+        self.is_changing: Callable[[Sequence[str]], bool] = lambda _: False
 
     def get(
         self,
@@ -122,36 +133,52 @@ class Store:
         After `lifetime` seconds one caller makes it anew; the others get the old one meanwhile, for
         CACHE_STALE seconds. Where there is none they wait for the new one, CACHE_PATIENCE seconds.
         """
+        if self.is_changing(tags):
+            return make()
         digest = blake2b(name.encode(), digest_size=16).hexdigest()
         slot = Slot(
             f"{self.release}value:{digest}",
             f"{self.release}lock:{digest}",
-            [f"{self.release}tag:{tag}" for tag in tags],
+            [f"{self.prefix}{TAGS}{tag}" for tag in tags],
         )
         found = self.look(slot, codec)
         if found is None:
             return make()
-        if found.is_fresh:
-            self.count("hits")
-            return found.value
-        has_lock = self.ask(self.backend.add, slot.lock, b"1", self.patience)
-        if has_lock is False:
-            if found.value is not MISSING:
-                self.count("stale")
-                return found.value
-            value = self.wait(slot, codec)
-            if value is not MISSING:
-                self.count("hits")
-                return value
-        self.count("misses")
+        has_lock = False
+        if not found.is_fresh:
+            has_lock, found = self.take_turn(slot, codec, found)
         try:
+            if found.is_fresh or (found.value is not MISSING and not has_lock):
+                self.count("hits" if found.is_fresh else "stale")
+                return found.value
+            self.count("misses")
             versions = self.establish(slot.tags, found.versions)
             value = make()
-            self.keep(slot, versions, lifetime, codec.encode(value))
+            # Making it may have sent changes that waited for the next query.
+            if not self.is_changing(tags):
+                self.keep(slot, versions, lifetime, codec.encode(value))
+            return value
         finally:
             if has_lock:
                 self.ask(self.backend.delete, [slot.lock])
-        return value
+
+    def take_turn(self, slot: Slot, codec: Codec, found: Found) -> tuple[bool, Found]:
+        """Take the right to make a value, or wait for who has it, unless the old value will do."""
+        deadline = time.monotonic() + self.patience
+        while True:
+            has_lock = self.ask(self.backend.add, slot.lock, b"1", self.patience)
+            if has_lock:
+                # Between our look and our turn somebody may have made it.
+                return True, self.look(slot, codec) or found
+            is_away = has_lock is None
+            if is_away or found.value is not MISSING or time.monotonic() >= deadline:
+                return False, found
+            self.pause()
+            found = self.look(slot, codec) or found
+
+    def pause(self) -> None:
+        """Give who makes a value some time."""
+        time.sleep(POLL)
 
     def look(self, slot: Slot, codec: Codec) -> Found | None:
         """Look for a value, in one round trip; None when the cache does not answer."""
@@ -161,26 +188,27 @@ class Store:
         data, *versions = answer
         try:
             if data is not None:
-                entry = decode(data)
+                entry = decode(self.open(slot.value, data))
                 if entry.versions == versions:
                     return Found(
                         codec.decode(entry.value), time.time() < entry.fresh_until, versions
                     )
         except GARBAGE as error:
-            self.fail(error)
+            self.fail(error, is_outage=False)
         return Found(MISSING, is_fresh=False, versions=versions)
 
-    def wait(self, slot: Slot, codec: Codec) -> Any:
-        """Wait for the value that somebody else makes; in vain when it fails or takes too long."""
-        deadline = time.monotonic() + self.patience
-        is_being_made = True
-        while is_being_made and time.monotonic() < deadline:
-            time.sleep(POLL)
-            is_being_made = self.ask(self.backend.get_many, [slot.lock]) not in ([None], None)
-            found = self.look(slot, codec)
-            if found and found.value is not MISSING:
-                return found.value
-        return MISSING
+    def sign(self, key: str, entry: bytes) -> bytes:
+        """Sign what is kept under a key: nobody else's bytes are read, however well formed."""
+        signature = blake2b(key.encode(), digest_size=SIGNATURE, key=self.secret)
+        signature.update(entry)
+        return signature.digest()
+
+    def open(self, key: str, data: bytes) -> bytes:
+        """Return what we kept; raise ValueError for anything else."""
+        entry = data[SIGNATURE:]
+        if not compare_digest(self.sign(key, entry), data[:SIGNATURE]):
+            raise ValueError("not what was kept")
+        return entry
 
     def establish(
         self,
@@ -210,16 +238,17 @@ class Store:
             return
         fresh = lifetime * random.uniform(0.9, 1.0)  # noqa: S311 - no secret
         entry = encode((time.time() + fresh, versions, value))
-        self.ask(self.backend.set, slot.value, entry, math.ceil(fresh + self.stale))
+        data = self.sign(slot.value, entry) + entry
+        self.ask(self.backend.set, slot.value, data, math.ceil(fresh + self.stale))
 
     def forget(self, *tags: str) -> None:
         """Forget all values that have one of the tags; a cache that is away is told later."""
-        keys = {f"{self.release}tag:{tag}" for tag in tags}
+        keys = {f"{self.prefix}{TAGS}{tag}" for tag in tags}
         try:
             self.backend.delete(keys)
-        except self.backend.errors as error:
+        except self.errors as error:
             self.missed |= keys
-            self.fail(error)
+            self.fail(error, is_outage=isinstance(error, self.outages))
 
     def clear(self) -> int:
         """Forget everything below our prefix, and nothing else; return how many keys it were."""
@@ -238,20 +267,23 @@ class Store:
                 self.backend.delete(missed)
                 self.missed -= missed
             return operation(*arguments)
-        except self.backend.errors as error:
-            self.fail(error)
+        except self.errors as error:
+            self.fail(error, is_outage=isinstance(error, self.outages))
             return None
         finally:
             logs.add("cache_ms", (time.perf_counter() - started) * 1000)
 
-    def fail(self, error: Exception) -> None:
+    def fail(self, error: Exception, *, is_outage: bool) -> None:
         """Note a failure; after an outage leave the backend alone for a moment."""
         self.count("errors")
         now = time.monotonic()
-        if isinstance(error, self.backend.outages):
-            self.away_until = now + PAUSE
-        if now > self.quiet_until:
-            self.quiet_until = now + WARN_EVERY
+        with self.lock:
+            if is_outage:
+                self.away_until = now + PAUSE
+            is_due = now > self.quiet_until
+            if is_due:
+                self.quiet_until = now + WARN_EVERY
+        if is_due:
             self.log.warning("cache failed", error=f"{type(error).__name__}: {error}")
 
     def count(self, figure: str) -> None:

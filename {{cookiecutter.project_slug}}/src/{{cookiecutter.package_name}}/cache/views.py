@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import wraps
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import unquote_plus
 
 import msgspec
 from flask import Flask, Response, make_response, request
@@ -47,11 +48,17 @@ def keep_view(app: Flask, endpoint: str, *tags: str) -> None:
 
 
 def name_request() -> str:
-    """Name what a request asks for; the order of its parameters does not matter."""
+    """Name what a request asks for; the order of different parameters does not matter."""
     environ = request.environ
-    query = "&".join(sorted(environ["QUERY_STRING"].split("&")))
+    query = "&".join(sorted(environ.get("QUERY_STRING", "").split("&"), key=name_parameter))
     site = f"{environ['wsgi.url_scheme']}://{environ.get('HTTP_HOST', '')}"
-    return f"{site}{environ['PATH_INFO']}?{query}"
+    # A path may hold a question mark, and a query no line break.
+    return f"{site}{environ['PATH_INFO']}\n{query}"
+
+
+def name_parameter(parameter: str) -> str:
+    """Name what a part of the query sets; of two that set the same the first may count."""
+    return unquote_plus(parameter.partition("=")[0])
 
 
 def encode(response: Response) -> bytes | None:
@@ -60,6 +67,7 @@ def encode(response: Response) -> bytes | None:
         response.status_code == HTTPStatus.OK
         and response.cache_control.public
         and not response.cache_control.no_cache
+        and not response.cache_control.no_store
         and not response.is_streamed
         and not response.vary
         and "Set-Cookie" not in response.headers

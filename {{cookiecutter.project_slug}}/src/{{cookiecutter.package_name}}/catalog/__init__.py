@@ -19,6 +19,9 @@ from . import (
     # {% if cookiecutter.__cdn %}
     tags,
     # {% endif %}
+    # {% if cookiecutter.__catalog_jobs %}
+    transfers,
+    # {% endif %}
     views,
 )
 
@@ -34,6 +37,9 @@ def init_app(app: Flask) -> None:
     tags.init_app(app)
     # {% endif %}
     app.cli.add_command(seed.seed)
+    # {% if cookiecutter.__catalog_jobs %}
+    transfers.init_app(app)
+    # {% endif %}
     # {% if cookiecutter.web_pages %}
     pages.init_app(app)
     # {% endif %}

@@ -58,8 +58,13 @@ def public(*, is_checked: bool = False) -> Callable[[View], View]:
         def answer(**arguments: Any) -> Response:
             response = make_response(view(**arguments))
             if response.status_code == HTTPStatus.OK:
-                response.headers["Cache-Control"] = choose(is_checked=is_checked)
-                response.add_etag()
+                policy = choose(is_checked=is_checked)
+                if policy == PRIVATE and not response.cache_control.no_store:
+                    response.headers["Cache-Control"] = policy
+                # Otherwise what the view says itself goes before.
+                response.headers.setdefault("Cache-Control", policy)
+                if not response.is_streamed:
+                    response.add_etag()
             return response
 
         return answer

@@ -7,15 +7,16 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from . import cdn
 
 # {% endif %}
+# What each of them says: the client's address, the scheme, the host.
+SAID = ("x_for", "x_proto", "x_host")
+
 
 def init_app(app: Flask) -> None:
     """Believe as many proxies as the settings say there are."""
     if hops := app.config["TRUSTED_PROXY_HOPS"]:
         app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
             app.wsgi_app,
-            x_for=hops,
-            x_proto=hops,
-            x_host=hops,
+            **dict.fromkeys(SAID, hops),
         )
         # {% if cookiecutter.__cdn_peers %}
         cdn.init_app(app)
