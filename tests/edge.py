@@ -15,20 +15,10 @@ from subprocess import Popen, TimeoutExpired
 from typing import NamedTuple
 
 from tests.answers import Row
+from tests.production import PRODUCTION, PROMPT
 from tests.services import PATIENCE, Answer, free_port, stop, wait_until
 
-# What a project needs in production; a database or a cache that is not the point is embedded.
-PRODUCTION = {
-    "SECRET_KEY": "8f2c1b7e9d3a4f6085c1e2d7b9a0f3c4",
-    "ALLOWED_HOSTS": "127.0.0.1,localhost,example.com",
-    "RATE_LIMIT": "100000/second",
-    "RATE_LIMIT_WRITES": "100000/second",
-    "CACHE_URL": "memory://",
-    "WEB_CONCURRENCY": "2",
-}
-
-
-PROMPT = 15  # seconds until a server that has nothing to do has stopped
+SETTINGS = {**PRODUCTION, "ALLOWED_HOSTS": "127.0.0.1,localhost,example.com", "WEB_CONCURRENCY": "2"}
 
 
 class Upstream(NamedTuple):
@@ -69,7 +59,7 @@ def variables_of(project: Path, programs: Path, bind: str) -> dict[str, str]:
     """The environment in production: nobody's home, and nothing that may be written to."""
     path = f"{programs}{os.pathsep}{os.environ['PATH']}"
     return {
-        **PRODUCTION,
+        **SETTINGS,
         "PATH": path,
         "HOME": "/nonexistent",
         "PYTHONPATH": str(project / "src"),

@@ -19,7 +19,8 @@ import pytest
 
 from tests.answers import DEFAULT, OPTIONS, ROWS, Row, each
 from tests.conftest import Run
-from tests.edge import PROMPT, Connection, Upstream, application_server, command_of, protocol_of, variables_of
+from tests.edge import Connection, Upstream, application_server, command_of, protocol_of, variables_of
+from tests.production import PROMPT
 from tests.services import free_port, wait_until
 
 
