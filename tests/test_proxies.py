@@ -42,8 +42,8 @@ def row_of(server: Value, proxy: Value, cdn: Value) -> Row:
 
 COMBINATIONS = [row_of(*values) for values in product(OPTIONS["wsgi_server"], OPTIONS["reverse_proxy"], CDNS)]
 
-# Each server and each proxy has once a port and once a socket between them, but for granian: of a port each of its workers has
-# a queue of its own, and takes it along.
+# Each server and each proxy has once a port and once a socket between them, but for granian: of a port each of its
+# workers has a queue of its own, and takes it along.
 STACKS = {
     f"{server}-{proxy}": (server, proxy, server == "granian" or (number + (proxy == "apache")) % 2 == 0)
     for number, server in enumerate(OPTIONS["wsgi_server"])
