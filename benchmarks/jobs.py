@@ -14,6 +14,7 @@ from cookiecutter.main import cookiecutter
 
 from benchmarks.bake import silence
 from tests.conftest import declared
+from tests.production import PRODUCTION
 from tests.services import Broker, RabbitMQ, RedisBroker
 from tests.test_queues import kill
 
@@ -142,8 +143,7 @@ def main() -> None:
             project = render(folder, choice)
             variables = {
                 **os.environ,
-                "SECRET_KEY": "8f2c1b7e9d3a4f6085c1e2d7b9a0f3c4",
-                "ALLOWED_HOSTS": "127.0.0.1",
+                **PRODUCTION,
                 "BROKER_URL": broker.url,
                 "RESULT_URL": f"file://{project}/results",
                 "WORKER_PROCESSES": str(WORKERS),
