@@ -337,7 +337,7 @@ def test_a_request_is_refused_while_the_broker_is_gone(production: Jobs) -> None
             return answer.status
 
         assert ask(1) == 202
-        for state in (production.broker.away, production.broker.silent):
+        for state in (production.broker.away, production.broker.paused):
             with state():
                 assert [ask(2), ask(3)] == [503, 503]
                 # RabbitMQ has the jobs, but not their states.
