@@ -445,7 +445,7 @@ class Memcached(Cache):
 
     def keys(self) -> list[str]:
         """List all keys of all clients: a list lacks those that are in use at that moment."""
-        lines = [line for _ in range(9) for line in self.ask(b"lru_crawler metadump all", until=b"END")[:-1]]
+        lines = [line for _ in range(9) for line in self.ask(b"lru_crawler metadump hash", until=b"END")[:-1]]
         return sorted({urllib.parse.unquote(line.split()[0].decode()).removeprefix("key=") for line in lines})
 
     def get(self, key: str) -> bytes:
