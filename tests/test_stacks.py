@@ -257,7 +257,10 @@ def test_a_migration_does_not_wait_for_ever(production: Production, server: Data
     with server.transaction(database.url.rpartition("/")[2], "SELECT count(*) FROM product"):
         refused(production.flask("db", "downgrade", "base"), "(?i)lock", server.password)
     assert time.monotonic() - began < 2 * PROMPT
-    assert production.flask("db", "check").returncode == 0
+    # Without transactions for tables the migrations that it undid before are undone: they can be done again.
+    if server.scheme == "mysql":
+        production.succeed("db", "upgrade")
+    production.succeed("db", "check")
 
 
 ADDRESSES = {
