@@ -265,6 +265,11 @@ def test_high_overtakes_a_backlog_of_low(row: Row, production: Jobs) -> None:
     assert production.notes("low") == [f"low {number}" for number in range(20)]
     first, *_, last = production.states(ids)
     assert (first["state"], first["result"], last["state"]) == ("succeeded", 0, "succeeded")
+    if isinstance(production.broker, RedisBroker):
+        kept = production.broker.ask("KEYS", f"*{ids[0]}*")
+        lifetimes = [int(*production.broker.ask("TTL", key)) for key in kept]
+        assert kept
+        assert all(0 < lifetime <= 24 * 3600 for lifetime in lifetimes), kept
 
 
 @each(QUEUED)

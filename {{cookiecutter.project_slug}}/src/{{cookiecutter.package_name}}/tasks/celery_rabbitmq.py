@@ -3,11 +3,13 @@
 from typing import Any
 
 from amqp.exceptions import MessageNacked  # type: ignore[import-untyped]
+from flask import current_app
 from kombu import Queue
 
 from ..config import SettingsError
 from .celery import JOBS_EXCHANGE, CeleryBroker
 from .celery_failed import FAILED
+from .jobs import LOW, job
 
 # Milliseconds in which a scheduler that lags behind still finds a moment taken.
 CLAIMED = 24 * 3600 * 1000
@@ -66,3 +68,9 @@ class Broker(CeleryBroker):
             except MessageNacked:
                 return False
         return True
+
+
+@job(queue=LOW, cron="0 4 * * *")
+def remove_old_results() -> None:
+    """Remove states and results after JOB_RESULT_TTL, where their place does not do so itself."""
+    current_app.extensions["celery"].backend.cleanup()
