@@ -56,7 +56,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     # {% endif %}
     # {% if cookiecutter.task_queue == "celery-rabbitmq" %}
     BROKER_URL: Annotated[str, Meta(pattern=r"^(inline|amqps?)://")]
-    RESULT_URL: str
+    RESULT_URL: Annotated[str, Meta(pattern=r"^[a-z][A-Za-z0-9_.:+]*://")]
 
     # {% elif cookiecutter.__redis_queue %}
     BROKER_URL: Annotated[str, Meta(pattern=r"^(inline|rediss?)://")]

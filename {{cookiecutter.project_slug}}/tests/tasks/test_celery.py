@@ -175,6 +175,9 @@ def test_a_broker_that_is_gone_takes_no_job(
             divide.enqueue(1, 2)
         with pytest.raises(Unavailable):
             tasks.find("1")
+        for ask in (broker.failed, broker.schedule):
+            with pytest.raises(Unavailable):
+                ask()
     assert not broker.is_worker_alive()
 
 

@@ -1,6 +1,4 @@
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
@@ -10,9 +8,6 @@ from flask import Flask
 from kombu import Producer
 
 from {{ cookiecutter.package_name }}.config import SettingsError
-from {{ cookiecutter.package_name }}.tasks.celery_beat import ClaimingScheduler
-from {{ cookiecutter.package_name }}.tasks.celery_rabbitmq import remove_old_results
-from {{ cookiecutter.package_name }}.tasks.jobs import JOBS
 
 
 def test_results_need_a_place(make_app: Callable[..., Flask]) -> None:
@@ -31,22 +26,3 @@ def test_messages_are_confirmed_and_queues_replicated(broker: Any) -> None:
 def test_a_moment_is_claimed_once(broker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Producer, "publish", Mock(side_effect=[None, MessageNacked]))
     assert [broker.claim("night"), broker.claim("night")] == [True, False]
-
-
-def test_old_results_are_removed_each_night(make_app: Callable[..., Flask], tmp_path: Path) -> None:
-    settings = {"RESULT_URL": f"file://{tmp_path}", "JOB_RESULT_TTL": "60"}
-    app = make_app(BROKER_URL="amqp://localhost", **settings)
-    celery = app.extensions["celery"]
-    for job_id, age in [("old", 120), ("new", 0)]:
-        celery.backend.store_result(job_id, None, "SENT")
-        (file,) = tmp_path.glob(f"*{job_id}")
-        changed = file.stat().st_mtime - age
-        os.utime(file, (changed, changed))
-    with app.app_context():
-        remove_old_results()
-    assert [path.name for path in tmp_path.iterdir()] == ["celery-task-meta-new"]
-
-    scheduler = ClaimingScheduler(celery, lazy=True)
-    scheduler.setup_schedule()
-    assert scheduler.schedule.keys() == {job.name for job in JOBS.values() if job.cron}
-    assert "remove_old_results" in scheduler.schedule

@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from contextvars import Context
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from flask import Flask, current_app, has_request_context
@@ -10,6 +11,7 @@ from structlog.contextvars import bound_contextvars
 from {{ cookiecutter.package_name }} import tasks
 from {{ cookiecutter.package_name }}.tasks import inline
 from {{ cookiecutter.package_name }}.tasks.jobs import JOBS
+from {{ cookiecutter.package_name }}.tasks.running import Unavailable
 
 Logged = Callable[[], list[dict[str, Any]]]
 
@@ -175,6 +177,19 @@ def test_there_is_no_worker(app: Flask, command: str) -> None:
     result = app.test_cli_runner().invoke(args=[command])
     assert result.exit_code == 1
     assert len(result.output.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", ["worker", "scheduler", "jobs queues", "jobs failed"])
+def test_that_nobody_answers_is_told_in_a_line(
+    app: Flask,
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+) -> None:
+    asked = dict.fromkeys(("work", "schedule", "count", "failed"), Mock(side_effect=Unavailable))
+    monkeypatch.setattr(app.extensions["tasks"], "broker", Mock(**asked))
+    result = app.test_cli_runner().invoke(args=command.split())
+    assert result.exit_code == 1
+    assert result.output == "Error: the broker does not answer: see BROKER_URL\n"
 
 
 def test_statuses_are_forgotten_in_time(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -188,10 +188,11 @@ def test_without_redis_no_job_is_taken(make_app: Callable[..., Flask]) -> None:
     app = make_app(BROKER_URL="redis://127.0.0.1:1/0")
     broker = app.extensions["tasks"].broker
     with app.app_context():
-        for ask in (broker.check, tasks.count, divide.enqueue, broker.failed):
+        for ask in (broker.check, tasks.count, divide.enqueue, broker.failed, broker.work):
             with pytest.raises(Unavailable):
                 ask()
     assert not broker.is_worker_alive()
+    assert app.test_cli_runner().invoke(args=["scheduler"]).output.startswith("Error: the broker")
 
 
 def due(broker: Any) -> SlotScheduler:

@@ -3,13 +3,12 @@
 from typing import Any
 
 from amqp.exceptions import MessageNacked  # type: ignore[import-untyped]
-from flask import current_app
 from kombu import Queue
 
 from ..config import SettingsError
 from .celery import JOBS_EXCHANGE, CeleryBroker
 from .celery_failed import FAILED
-from .jobs import LOW, job
+from .celery_results import locate
 
 # Milliseconds in which a scheduler that lags behind still finds a moment taken.
 CLAIMED = 24 * 3600 * 1000
@@ -27,7 +26,7 @@ class Broker(CeleryBroker):
         if url.startswith("inline:"):
             raise SettingsError(["RESULT_URL is missing"])
         return {
-            "result_backend": url,
+            "result_backend": locate(url),
             "task_default_exchange": "jobs",
             "task_default_exchange_type": "topic",
             "broker_transport_options": {
@@ -68,9 +67,3 @@ class Broker(CeleryBroker):
             except MessageNacked:
                 return False
         return True
-
-
-@job(queue=LOW, cron="0 4 * * *")
-def remove_old_results() -> None:
-    """Remove states and results after JOB_RESULT_TTL, where their place does not do so itself."""
-    current_app.extensions["celery"].backend.cleanup()
