@@ -12,7 +12,7 @@ from ..config import SettingsError
 from .jobs import LOW, job
 
 
-class FileBackend(FilesystemBackend):  # type: ignore[misc]
+class FolderBackend(FilesystemBackend):  # type: ignore[misc]
     """A folder whose files are replaced, so that nobody reads one that is not written yet."""
 
     def set(self, key: bytes, value: str | bytes) -> None:
@@ -30,7 +30,7 @@ def locate(url: str) -> str:
         return url
     if not os.access(folder, os.W_OK):
         raise SettingsError([f"RESULT_URL: {folder} is no folder that we may write to"])
-    return f"{FileBackend.__module__}:{FileBackend.__name__}+{url}"
+    return f"{FolderBackend.__module__}:{FolderBackend.__name__}+{url}"
 
 
 @job(queue=LOW, cron="0 4 * * *")
