@@ -66,4 +66,4 @@ def test_a_folder_has_to_be_there(make_app: Callable[..., Flask], tmp_path: Path
 
 
 def test_other_places_are_left_to_celery() -> None:
-    assert locate("db+sqlite:///results") == "db+sqlite:///results"
+    assert locate("cache+memory://") == "cache+memory://"
