@@ -105,6 +105,16 @@ def files(project: Path) -> dict[str, tuple[int, bytes]]:
     return {path: file for path, file in contents(project).items() if not path.startswith((".git/", ".venv/"))}
 
 
+def move_to_another_clone(project: Repository) -> None:
+    """Forget all that is in this clone only, but for `.env`."""
+    secrets = project.read(".env")
+    clone = project.folder.with_name("clone")
+    project.run("git", "clone", "--quiet", "--no-local", project.folder, clone)
+    shutil.rmtree(project.folder)
+    clone.rename(project.folder)
+    project.write(".env", secrets)
+
+
 def leftovers(project: Repository) -> str:
     """What shows that an update did not merge by itself."""
     marks = project.execute("git", "grep", "-lE", "^(<<<<<<<|>>>>>>>) ", cwd=project.folder, **GIT).stdout
@@ -237,25 +247,16 @@ class Make(Cruft):
         self.make("outdated", f"TEMPLATE={self.upstream.folder}")
         self.project.commit("Follow the template")
 
-    def clone(self) -> None:
-        """Forget all that is in this clone only, but for what git ignores."""
-        env = self.project.read(".env")
-        clone = self.project.folder.with_name("clone")
-        self.project.run("git", "clone", "--quiet", "--no-local", self.project.folder, clone)
-        shutil.rmtree(self.project.folder)
-        clone.rename(self.project.folder)
-        self.project.write(".env", env)
-
     def update(self) -> None:
         """Take over the newest version."""
-        self.clone()
+        move_to_another_clone(self.project)
         assert "make update" in self.make("outdated", fails=True)
         self.make("update")
         self.make("outdated")
 
     def answer(self, name: str, value: Value) -> None:
         """Change an answer."""
-        self.clone()
+        move_to_another_clone(self.project)
         self.make("update", f"ANSWERS={json.dumps({name: value})}")
 
 
@@ -364,6 +365,26 @@ def test_a_conflict_shows(upstream: Repository, tmp_path: Path) -> None:
     assert leftovers(project)
     assert {"werkzeug==8.0", "werkzeug==9.1"} <= {*re.findall(r"werkzeug==[\d.]+", project.read("pyproject.toml"))}
     assert "What both of these modes" in project.read("src/my_service/config.py")
+
+
+def test_why_there_is_a_verb(upstream: Repository, tmp_path: Path) -> None:
+    """In a clone that lacks the template's former file cruft rejects what the verb merges, and exits with 0."""
+    project = created(upstream, tmp_path / "projects")
+    project.edit("pyproject.toml", "^(    # Yours from here on:.*)$", r'\1\n    "tzdata==2026.2",')
+    project.commit("Work")
+    second(upstream)
+    project.run(CRUFT, "update", "--skip-apply-ask")
+    assert not leftovers(project)
+    project.commit("Updated")
+    move_to_another_clone(project)
+    third(upstream)
+    project.run(CRUFT, "update", "--skip-apply-ask")
+    assert leftovers(project) == "pyproject.toml.rej\n"
+    project.run("git", "reset", "--quiet", "--hard")
+    project.run("git", "clean", "--quiet", "--force", "-d")
+    make(project, "update")
+    assert not leftovers(project)
+    assert {"tzdata==2026.2", "werkzeug==9.2"} <= {*declared(project.folder / "pyproject.toml")}
 
 
 def test_a_removed_file_that_was_changed_shows(upstream: Repository, tmp_path: Path) -> None:
