@@ -45,7 +45,10 @@ def hold(place: re.Pattern[str], table: str) -> None:
     text = read("README.md")
     if os.environ.get("UPDATE_DOCS"):
         text = place.sub(lambda _: table, text, count=1)
-        (TEMPLATE / "README.md").write_text(text, encoding="utf-8")
+        # Whole at any moment: other tests read it meanwhile.
+        new = TEMPLATE / "README.md.new"
+        new.write_text(text, encoding="utf-8")
+        new.replace(TEMPLATE / "README.md")
     assert place.findall(text) == [table], "UPDATE_DOCS=1 make test ARGS=tests/test_docs.py"
 
 
