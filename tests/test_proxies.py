@@ -216,6 +216,58 @@ def test_each_combination_is_accepted(row: Row, project: Path, environment: Path
                 assert "No issues found" in found.stdout, found.stdout
 
 
+@each([row_of(server, proxy, "none") for server, proxy in product(OPTIONS["wsgi_server"], PROXIES)])
+def test_times_nest(row: Row, project: Path) -> None:
+    """Whoever is in front waits longer for an answer, and gives up an idle connection earlier."""
+    deploy = project / "deploy"
+
+    def seconds(pattern: str, *files: str) -> set[float]:
+        text = "\n".join((deploy / file).read_text(encoding="utf-8") for file in files)
+        found = {float(number) for number in re.findall(pattern, text, re.MULTILINE)}
+        assert found, pattern
+        return found
+
+    server = str(row.options["wsgi_server"])
+    (config,) = project.glob("src/*/config.py")
+    told = re.search(r"WEB_TIMEOUT: Positive = (\d+)", config.read_text(encoding="utf-8"))
+    assert told
+    limit = float(told[1])
+    file, kept = {
+        "gunicorn": ("gunicorn.conf.py", r"^keepalive = (\d+)"),
+        "granian": ("granian_server.py", r"header_read_timeout=(\d+)_000"),
+        "uwsgi": ("uwsgi_settings.py", ""),
+    }[server]
+    assert re.search(r"settings\.WEB_TIMEOUT", (deploy / file).read_text(encoding="utf-8"))
+    if row.options["reverse_proxy"] == "nginx":
+        gateway = "nginx/uwsgi.conf" if server == "uwsgi" else "nginx/proxy.conf"
+        waits = seconds(r"_read_timeout (\d+)s;", gateway)
+        stops = seconds(r"worker_shutdown_timeout (\d+)s;", "nginx/nginx.conf")
+        idle = r"^    keepalive_timeout (\d+)s;", "nginx/templates/application.conf.template"
+    else:
+        waits = seconds(r"(?:\btimeout=|^ProxyTimeout )(\d+)", "apache/application.conf")
+        stops = seconds(r"GracefulShutdownTimeout (\d+)", "apache/httpd.conf")
+        idle = r"ttl=(\d+)", "apache/application.conf"
+    assert limit < min(waits) <= max(waits) < min(stops)
+    if server == "gunicorn":
+        assert max(seconds(*idle)) < min(seconds(kept, file))
+
+
+@pytest.mark.parametrize("proxy", PROXIES)
+def test_the_examples_imports_may_be_larger(proxy: str, cookies: Cookies) -> None:
+    """What is passed on is answered by nobody here; what is too large by the proxy itself."""
+    project = bake(cookies, Row(proxy, {**DEFAULT.options, "reverse_proxy": proxy}))
+    with private_folder() as folder:
+        alone = PROXIES[proxy](project, folder, f"127.0.0.1:{free_port()}")
+        assert not re.search(r"\[(warn|error|emerg)|AH\d+", said := alone.check()), said
+        with alone.running():
+            imports = "/api/v1/products/imports"
+            assert ask(alone.http, imports, method="POST", body=b"x" * 3_000_000).status in {502, 503}
+            assert ask(alone.http, "/api/v1/products", method="POST", body=b"x" * 3_000_000).status == 413
+            assert statuses(
+                send(alone.http, head(f"POST {imports} HTTP/1.1", Content_Length="60000000"), until=b"\n")
+            ) == [413]
+
+
 # --- serving ---------------------------------------------------------------------------------------
 
 

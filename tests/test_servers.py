@@ -148,6 +148,8 @@ def test_answers(row: Row, project: Path, serve: Serve, run: Run, environment: P
 
     log = (tmp_path / "log").read_text(encoding="utf-8")
     assert not re.search(r"Traceback|\[ERROR\]|\"level\":\"error\"", log), log
+    # Each request is told once: by the application, as there may be a proxy that does it, too.
+    assert log.count("/docs/docs.js") == 1, log
     assert sorted(project.rglob("*")) == before
 
 
