@@ -149,7 +149,8 @@ def stack_of(name: str, cookies: Cookies, programs: Path, **variables: str) -> I
         static = proxy.public / "static"
         static.mkdir()
         for ending, content in STATIC.items():
-            (static / f"style.0123456789ab.css{ending}").write_bytes(content)
+            for file in ("style.0123456789ab.css", "sign.0123456789ab.svg"):
+                (static / f"{file}{ending}").write_bytes(content)
         (static / "plain.css").write_bytes(STATIC[""])
         (static / "picture.png").write_bytes(b"\x89PNG")
         (static / ".hidden.css").write_bytes(STATIC[""])
@@ -172,7 +173,9 @@ def stack_of(name: str, cookies: Cookies, programs: Path, **variables: str) -> I
             raise
 
 
-STATIC = {"": b"body{}" * 100, ".gz": gzip.compress(b"body{}" * 100), ".br": b"brotli", ".zst": b"zstandard"}
+# Large enough to be compressed once more by mistake.
+PLAIN = b"body{}" * 1000
+STATIC = {"": PLAIN, ".gz": gzip.compress(PLAIN), ".br": b"brotli" * 1000, ".zst": b"zstandard" * 1000}
 
 
 def stacks(names: Iterable[str]) -> list[object]:
@@ -353,6 +356,13 @@ def test_static_files_come_encoded(stack: Stack, accepted: str, encoding: str) -
     assert style.headers["vary"] == "Accept-Encoding"
     assert style.headers["access-control-allow-origin"] == "*"
     assert style.headers["x-content-type-options"] == "nosniff"
+
+
+def test_static_files_are_compressed_once(stack: Stack) -> None:
+    """What a build has compressed is sent as it is, whatever its type."""
+    sign = stack.ask("/static/sign.0123456789ab.svg", Accept_Encoding="gzip, br")
+    assert (sign.headers["content-encoding"], sign.body) == ("br", STATIC[".br"])
+    assert sign.headers["content-type"] == "image/svg+xml"
 
 
 def test_static_files_come_from_disk(stack: Stack) -> None:
