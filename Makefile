@@ -32,9 +32,8 @@ format: $(READY) ## format the template's own code, and mend what ruff can
 	$(BIN)/ruff check --fix $(SOURCE)
 	$(BIN)/ruff format $(SOURCE)
 
-bench: $(READY) ## measure how long a bake takes, and what a cache gives
-	$(BIN)/python -m benchmarks.bake
-	$(BIN)/python -m benchmarks.cache
+bench: $(READY) ## measure, and write docs/performance.md; longer and more: ARGS=--long
+	$(BIN)/python -m benchmarks $(ARGS)
 
 $(READY): requirements.txt
 	@command -v "$(PYTHON)" >/dev/null || { echo "Python 3.11 or newer is needed: install it, or name it: make PYTHON=/path/to/python" >&2; exit 1; }

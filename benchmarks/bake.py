@@ -62,10 +62,10 @@ def seconds(bake: Bake, template: Path, output: Path) -> float:
     return perf_counter() - started
 
 
-def compare(bake: Bake, smallest: Path, folder: Path) -> tuple[float, float, float]:
+def compare(bake: Bake, smallest: Path, folder: Path, number_of_rounds: int = ROUNDS) -> tuple[float, float, float]:
     """Take turns; give the medians of the smallest template and of ours, and the median of the rounds' ratios."""
     rounds = []
-    for number in range(ROUNDS + 1):
+    for number in range(number_of_rounds + 1):
         pair = [seconds(bake, template, folder / str(number) / template.name) for template in (smallest, TEMPLATE)]
         rounds.append(pair)
     rounds = rounds[1:]  # the first one warms up

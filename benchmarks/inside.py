@@ -12,13 +12,14 @@ from time import perf_counter, process_time
 REQUESTS = {"trivial": 1500, "cached": 1000, "uncached": 100}
 
 
-def make_request(app: Callable[..., list[bytes]], path: str) -> Callable[[], None]:
+def make_request(app: Callable[..., list[bytes]], address: str) -> Callable[[], bytes]:
     """Make a call of the application as a server makes it."""
+    path, _, query = address.partition("?")
     environ = {
         "REQUEST_METHOD": "GET",
         "SCRIPT_NAME": "",
         "PATH_INFO": path,
-        "QUERY_STRING": "",
+        "QUERY_STRING": query,
         "SERVER_NAME": "127.0.0.1",
         "SERVER_PORT": "80",
         "SERVER_PROTOCOL": "HTTP/1.1",
@@ -36,16 +37,17 @@ def make_request(app: Callable[..., list[bytes]], path: str) -> Callable[[], Non
     def start(status: str, *_: object) -> None:
         assert status.startswith("200"), status
 
-    def request() -> None:
+    def request() -> bytes:
         answer = app(dict(environ), start)
-        assert b"".join(answer)
+        body = b"".join(answer)
         if close := getattr(answer, "close", None):
             close()
+        return body
 
     return request
 
 
-def measure(request: Callable[[], None], number: int) -> dict[str, float]:
+def measure(request: Callable[[], object], number: int) -> dict[str, float]:
     """Take the microseconds that a request needs."""
     used, started = process_time(), perf_counter()
     for _ in range(number):
