@@ -1,0 +1,69 @@
+"""Clients of the example: those who browse and search, and those who write."""
+
+import random
+from typing import Any
+
+from locust import HttpUser, between, task
+
+PRODUCTS = "/api/v1/products"
+
+
+class Customer(HttpUser):
+    """Looks from page to page, and at single products."""
+
+    weight = 20
+    # Seconds that a person takes.
+    wait_time = between(0.5, 2)
+
+    def on_start(self) -> None:
+        """Begin with the first page."""
+        self.categories = self.client.get("/api/v1/categories").json()
+        self.after = ""
+
+    @task(6)
+    def browse(self) -> None:
+        """Turn the page."""
+        page = self.client.get(PRODUCTS, params={"after": self.after}, name=PRODUCTS).json()
+        self.after = page["next"] or ""
+        self.seen = page["items"]
+
+    @task(3)
+    def search(self) -> None:
+        """Look what a category has, or what is sold out."""
+        category = random.choice(self.categories)
+        parameters = {"category_id": category["id"], "sold_out": random.random() < 0.1}
+        self.client.get(PRODUCTS, params=parameters, name=f"{PRODUCTS}?category_id=")
+
+    @task(3)
+    def look(self) -> None:
+        """Look at a product, and once more: the second answer has no body."""
+        for product in getattr(self, "seen", [])[:1]:
+            address = f"{PRODUCTS}/{product['id']}"
+            first = self.client.get(address, name=f"{PRODUCTS}/ID")
+            tag = {"If-None-Match": first.headers.get("ETag", "")}
+            self.client.get(address, headers=tag, name=f"{PRODUCTS}/ID, again")
+
+
+class Editor(HttpUser):
+    """Adds a product, changes it and removes it; `RATE_LIMIT_WRITES` has to allow it."""
+
+    weight = 2
+    wait_time = between(1, 3)
+
+    @task
+    def write(self) -> None:
+        """Leave the catalog as it was."""
+        (category, *_) = self.client.get("/api/v1/categories").json()
+        product: dict[str, Any] = {
+            "sku": f"LOAD-{random.getrandbits(64):X}",
+            "name": "Made by load",
+            "price_cents": 1250,
+            "category_id": category["id"],
+            "stock": 7,
+        }
+        made = self.client.post(PRODUCTS, json=product)
+        if made.ok:
+            address, name = made.headers["Location"], f"{PRODUCTS}/ID"
+            unchanged = {"If-Match": made.headers["ETag"]}
+            changed = self.client.put(address, json={**product, "stock": 6}, headers=unchanged, name=name)
+            self.client.delete(address, headers={"If-Match": changed.headers["ETag"]}, name=name)
