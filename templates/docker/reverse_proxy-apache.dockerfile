@@ -3,8 +3,8 @@
 FROM httpd:2.4 AS proxy
 COPY deploy/apache/ /usr/local/apache2/conf/
 COPY --from=static /app/public /srv/{{ cookiecutter.project_slug }}/public
-# Any user may read it. The only folder that is written to is mounted, or the group's, which is 0.
-RUN chmod -R a+rX /usr/local/apache2/conf && install --directory --group=0 --mode=775 /run/apache2
+# Any user may read it.
+RUN chmod -R a+rX /usr/local/apache2/conf
 
 USER 10001:0
 EXPOSE 8080
