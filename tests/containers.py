@@ -129,10 +129,12 @@ class Engine:
         done = Event()
 
         def check_health() -> None:
+            # Those that are healthy are left alone: a check costs more than what it checks.
+            unknown = ["ps", "--quiet", "--filter", "health=starting", "--filter", "health=unhealthy"]
             with ThreadPoolExecutor(4) as pool:
                 while not done.wait(0.5):
-                    running = self.try_podman("ps", "--quiet").stdout.split()
-                    list(pool.map(lambda one: self.try_podman("healthcheck", "run", one), running))
+                    waiting = self.try_podman(*unknown).stdout.split()
+                    list(pool.map(lambda one: self.try_podman("healthcheck", "run", one), waiting))
 
         words = [*self.command, "system", "service", "--time=0", f"unix://{self.socket}"]
         with (self.folder / "service.log").open("wb") as log:

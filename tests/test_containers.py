@@ -271,7 +271,7 @@ def check_image(row: Row, boxed: Project) -> None:
     )
     files = {path: mode for mode, path in (line.split(" ", 1) for line in found.splitlines())}
     forbidden = re.compile(
-        r"/(gcc|cc|c\+\+|ld|as|make|uv|uvx)$|^/app/(tests|README|\.env|\.git|uv\.lock|compose)|^/root/\.cache|/\.git(/|$)|/\.env$"
+        r"/s?bin/(gcc|cc|c\+\+|ld|as|make|uv|uvx)$|^/app/(tests|README|\.env|\.git|uv\.lock|compose)|^/root/\.cache|/\.git(/|$)|/\.env$"
     )
     assert not [path for path in files if forbidden.search(path)]
     tops = {path.split("/")[2] for path in files if path.startswith("/app/") and path.count("/") == 2}
@@ -312,7 +312,7 @@ def check_image(row: Row, boxed: Project) -> None:
         print(boxed.log(container))
         raise
     finally:
-        engine.podman("rm", "--force", "--time=2", container)
+        engine.podman("rm", "--force", "--time=40", container)
 
 
 def check_site(row: Row, boxed: Project) -> None:
@@ -375,9 +375,6 @@ def check_scale(boxed: Project) -> None:
     wait_until(all_were_asked)
     assert boxed.engine.podman("ps", "--filter", "health=unhealthy", "--quiet") == ""
     check_job(boxed)
-    boxed.compose("up", "--detach", "--no-build", "--wait", "--scale", "web=1", "--scale", "worker=1")
-    assert len(boxed.containers("web")) == 1
-    wait_until(lambda: answers(f"{boxed.site}/health/ready") == 200)
 
 
 def check_development(boxed: Project) -> None:
@@ -386,13 +383,11 @@ def check_development(boxed: Project) -> None:
     files = ("compose.yaml", "compose.dev.yaml")
     boxed.compose("up", "--detach", "--no-build", "--no-deps", "web", files=files)
     wait_until(lambda: answers(f"{boxed.site}/health/live") == 200)
-    (template,) = boxed.folder.glob("src/*/templates/home.html")
-    template.write_text(template.read_text(encoding="utf-8") + "<!-- changed -->", encoding="utf-8")
     (module,) = boxed.folder.glob("src/*/pages/__init__.py")
-    module.write_text(module.read_text(encoding="utf-8") + "\nprint('loaded anew', flush=True)\n", encoding="utf-8")
-    wait_until(lambda: "loaded anew" in boxed.log(boxed.containers("web")[0]))
-    wait_until(lambda: answers(f"{boxed.site}/") == 200)
-    assert "<!-- changed -->" in fetch(f"{boxed.site}/", Accept="text/html").text
+    view = '\n\n@blueprint.get("/changed")\ndef changed() -> str:\n    return "changed"\n'
+    module.write_text(module.read_text(encoding="utf-8") + view, encoding="utf-8")
+    wait_until(lambda: answers(f"{boxed.site}/changed") == 200)
+    assert len(boxed.containers("web")) == 1
 
 
 def check_stop(boxed: Project) -> None:
