@@ -21,7 +21,7 @@ Services = dict[str, dict[str, Any]]
 
 # What a project asks of its surroundings, and which rows differ most in that.
 PARTS = ("database", "cache", "task_queue", "wsgi_server", "reverse_proxy")
-CPU, MEGABYTE = 1_000_000_000, 1_000_000
+MEGABYTE = 1_000_000
 
 
 def differing(number: int) -> list[Row]:
@@ -271,7 +271,7 @@ def check_image(row: Row, boxed: Project) -> None:
     )
     files = {path: mode for mode, path in (line.split(" ", 1) for line in found.splitlines())}
     forbidden = re.compile(
-        r"/s?bin/(gcc|cc|c\+\+|ld|as|make|uv|uvx)$|^/app/(tests|README|\.env|\.git|uv\.lock|compose)|^/root/\.cache|/\.git(/|$)|/\.env$"
+        r"/s?bin/(gcc|cc|c\+\+|ld|as|make|uv|uvx)$|^/app/(tests|README|\.env|\.git|uv\.lock|compose)|/\.cache/|/\.git(/|$)|/\.env$"
     )
     assert not [path for path in files if forbidden.search(path)]
     tops = {path.split("/")[2] for path in files if path.startswith("/app/") and path.count("/") == 2}
@@ -285,6 +285,8 @@ def check_image(row: Row, boxed: Project) -> None:
     lazily = {"build.py"}
     assert len(written) > 20
     assert not [path for path in written if path not in compiled and path.rpartition("/")[2] not in lazily]
+    base = re.findall(r"(?m)^FROM (\S+) AS web$", (boxed.folder / "Dockerfile").read_text(encoding="utf-8"))[0]
+    assert engine.size(image) - engine.size(f"docker.io/library/{base}") < 120 * MEGABYTE
     labels = json.loads(engine.podman("image", "inspect", "--format", "{{json .Config.Labels}}", image))
     assert labels.keys() >= {f"org.opencontainers.image.{name}" for name in ("title", "version", "revision")}
 

@@ -47,7 +47,10 @@ TAG = re.compile(r"#\s*\{%")
 TAG_LINE = re.compile(r"\s*# \{% (?P<verb>\w+)(?P<rest>.*?) %\}")
 OPENS, CLOSES = ("if", "for"), ("endif", "endfor")
 COMPOUND = re.compile(r"\b(and|or|not|in)\b")
-FOREIGN = re.compile(r"pypi[.]org|pythonhosted[.]org|registry[.]npmjs|(?<![\w.}-])/(root|home|Users|work)/")
+# In an image it is root who has a cache.
+FOREIGN = re.compile(
+    r"pypi[.]org|pythonhosted[.]org|registry[.]npmjs|(?<![\w.}-])/(root(?!/\.cache/)|home|Users|work)/"
+)
 
 
 def text_of(path: Path) -> str:
