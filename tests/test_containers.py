@@ -282,7 +282,8 @@ def check_image(row: Row, boxed: Project) -> None:
     assert tops == wanted | ({"migrations"} if row.options["database"] != "none" else set())
     assert all(mode[7] == "r" for path, mode in files.items() if path.startswith("/app/"))
     modules = [path for path in files if path.startswith("/app/") and path.endswith(".py")]
-    compiled = {re.sub(r"/__pycache__/(\w+)\.cpython-\d+\.pyc$", r"/\1.py", path) for path in files}
+    cached = [path for path in files if path.endswith(".pyc")]
+    compiled = {re.sub(r"/__pycache__/(\w+)\.cpython-\d+\.pyc$", r"/\1.py", path) for path in cached}
     (package,) = (path.name for path in boxed.folder.glob("src/*"))
     written = [path for path in modules if f"/src/{package}/" in path or "/site-packages/flask/" in path]
     lazily = {"build.py"}
