@@ -204,9 +204,13 @@ class Project:
         self.services: dict[str, Any] = self.compose_file["services"]
         self.port = free_port()
         self.site = f"http://localhost:{self.port}"
-        # podman's name server is at the gateway.
+        # podman's name server is at the gateway, and silent for a while when containers come and go.
         network = f"10.{self.port % 250 + 1}.{self.port // 250 % 250 + 1}"
-        more = {"networks": {"front": {"ipam": {"config": [{"subnet": f"{network}.0/24", "gateway": f"{network}.1"}]}}}}
+        subnet = {"subnet": f"{network}.0/24", "gateway": f"{network}.1"}
+        more = {
+            "services": {name: {"dns_opt": ["timeout:1"]} for name in self.services},
+            "networks": {"front": {"ipam": {"config": [subnet]}}},
+        }
         self.override = folder.parent / "compose.podman.yaml"
         self.override.write_text(yaml.safe_dump(more))
         self.env = {
