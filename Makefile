@@ -2,7 +2,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
-SOURCE := hooks tests benchmarks
+SOURCE := hooks tests benchmarks presets
+# Of the environment they would mean something else.
+PRESET =
+NAME =
+OUT =
 
 .DEFAULT_GOAL := help
 .PHONY: help setup new test check format bench
@@ -12,8 +16,9 @@ help: ## list these verbs
 
 setup: $(READY) ## build .venv, with everything pinned and hashed
 
-new: $(READY) ## make a project: ARGS="--no-input -o DIR project_name='Blue Shop'" asks nothing
-	@$(BIN)/cookiecutter . $(ARGS)
+new: $(READY) ## make a project, and ask; PRESET=public-web NAME='Blue Shop' OUT=.. asks nothing; cookiecutter's own in ARGS
+	@answers=$$($(BIN)/python presets/check.py "$$PRESET") && $(BIN)/cookiecutter . \
+		$${answers:+--no-input --config-file "$$answers"} $${OUT:+--output-dir "$$OUT"} $${NAME:+project_name="$$NAME"} $(ARGS)
 
 test: $(READY) ## prove every combination of answers: ARGS="-k default" picks some tests
 	$(BIN)/pytest $(ARGS)

@@ -174,7 +174,7 @@ def main() -> None:
         try:
             databases["PostgreSQL"] = stack.enter_context(PostgreSQL.for_a_while()).create().url
             for server in (Redis, Memcached):
-                caches[server.scheme] = stack.enter_context(server.for_a_while(folder)).url
+                caches[server.scheme] = stack.enter_context(server.for_a_while()).url
         except pytest.skip.Exception as reason:
             print(reason)
         for database in databases.values():

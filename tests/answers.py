@@ -8,6 +8,7 @@ from pathlib import Path
 
 import covertable
 import pytest
+import yaml
 
 Value = str | bool
 Answers = dict[str, Value]
@@ -20,6 +21,12 @@ OPTIONS: dict[str, list[Value]] = {
     name: [question, not question] if isinstance(question, bool) else question
     for name, question in MANIFEST.items()
     if not name.startswith("_") and isinstance(question, bool | list)
+}
+
+# What cookiecutter takes with --config-file, by name.
+PRESETS: dict[str, Answers] = {
+    path.stem: yaml.safe_load(path.read_text(encoding="utf-8"))["default_context"]
+    for path in sorted((TEMPLATE / "presets").glob("*.yaml"))
 }
 
 # What people type where the text is free: names of all lengths and scripts, and all that could break a file.
@@ -110,8 +117,8 @@ def legal_pairs() -> Iterable[Answers]:
                 yield pair
 
 
-def _covering() -> list[Answers]:
-    """Rows that hold every legal pair of values."""
+def _covering(first: Iterable[Answers]) -> list[Answers]:
+    """Rows that hold every legal pair of values; some of them are given."""
     # covertable calls True and 1, or "3.1" and 3.1, the same: it gets positions, and gives positions.
     positions = {name: list(range(len(values))) for name, values in OPTIONS.items()}
     allowed = [
@@ -129,7 +136,12 @@ def _covering() -> list[Answers]:
     ]
     return [
         {name: OPTIONS[name][row[name]] for name in OPTIONS}
-        for row in covertable.make(positions, strength=2, constraints=allowed)
+        for row in covertable.make(
+            positions,
+            strength=2,
+            constraints=allowed,
+            presets=[{name: OPTIONS[name].index(value) for name, value in answers.items()} for answers in first],
+        )
     ]
 
 
@@ -151,15 +163,18 @@ def _rows() -> list[Row]:
         for name, values in OPTIONS.items()
     }
     full = {name: max(values, key=lambda value: _files_of(name, value)) for name, values in OPTIONS.items()}
+    named = {"default": default, "minimal": minimal, "full": full}
+    for name, answers in PRESETS.items():
+        if default | answers not in named.values():
+            named[name] = default | answers
     texts = cycle(TEXTS)
+    plain = ("default", "minimal")
     return [
-        Row("default", default),
-        Row("minimal", minimal),
-        Row("full", full, next(texts)),
+        *(Row(name, answers, {} if name in plain else next(texts)) for name, answers in named.items()),
         *(
             Row(_readable(answers), answers, next(texts))
-            for answers in _covering()
-            if answers not in (default, minimal, full)
+            for answers in _covering(named.values())
+            if answers not in named.values()
         ),
     ]
 

@@ -1,6 +1,7 @@
 """A project as it runs in production, and clients who ask it without a pause."""
 
 import json
+import os
 import re
 import time
 from collections.abc import Iterator
@@ -38,12 +39,13 @@ class Production:
         (folder / ".env").unlink()
         (package,) = (folder / "src").iterdir()
         self.folder, self.programs, self.run, self.package = folder, programs, run, package.name
-        self.variables = {**PRODUCTION, **variables, "PYTHONPATH": "src"}
+        self.application = f"{package.name}.wsgi"
+        self.variables = {**PRODUCTION, **variables, "PYTHONPATH": f"src{os.pathsep}."}
 
-    def flask(self, *words: str, **variables: str) -> CompletedProcess[str]:
+    def flask(self, *words: str, typed: str = "", **variables: str) -> CompletedProcess[str]:
         """Run a command to its end, whatever it says."""
-        flask = [self.programs / "flask", "--app", f"{self.package}.wsgi"]
-        return self.run(*flask, *words, cwd=self.folder, **{**self.variables, **variables})
+        flask = [self.programs / "flask", "--app", self.application]
+        return self.run(*flask, *words, cwd=self.folder, typed=typed, **{**self.variables, **variables})
 
     def succeed(self, *words: str, **variables: str) -> str:
         """Run a command, and return what it printed."""
@@ -63,7 +65,7 @@ class Production:
         site = f"http://127.0.0.1:{port}"
         # With one thread it is the one that forked; more are threads of a pool.
         options = ["--preload", "--no-control-socket", "--workers=2", f"--threads={threads}"]
-        what = ["--graceful-timeout=2", f"--bind=127.0.0.1:{port}", application or f"{self.package}.wsgi:app"]
+        what = ["--graceful-timeout=2", f"--bind=127.0.0.1:{port}", application or f"{self.application}:app"]
         command: list[str | Path] = [self.programs / "gunicorn", *options, *what]
         with serving(command, self.folder, {**self.variables, **variables}, f"{site}/health/live", self.log(site)):
             yield site

@@ -62,14 +62,16 @@ def say(
     return Reply(response.status, said, response.read())
 
 
-def send(port: int, data: bytes, *, within: float = PATIENCE) -> bytes:
-    """Send bytes as they are, and take all that comes until the other side ends."""
+def send(port: int, data: bytes, *, within: float = PATIENCE, until: bytes | None = None) -> bytes:
+    """Send bytes as they are, and take all that comes until the other side ends, or some bytes are there."""
     with socket.create_connection(("127.0.0.1", port), timeout=within) as connection:
         connection.sendall(data)
         parts = []
         try:
             while part := connection.recv(65536):
                 parts.append(part)
+                if until and until in b"".join(parts):
+                    break
         except (TimeoutError, ConnectionResetError):
             pass
         return b"".join(parts)

@@ -125,52 +125,46 @@ class Database(NamedTuple):
 
 
 class Server(ABC):
-    """A private database server: when it is stopped and started, it keeps its port and its data."""
+    """A private server: when it is stopped and started, it keeps its port and, if it keeps any, its data."""
 
     package: ClassVar[str]
     account: ClassVar[str]  # the user of the system that the package made
     scheme: ClassVar[str]
-    first: ClassVar[str]  # a database that is always there
-    ending: ClassVar[signal.Signals]  # closes all connections and ends
-    sleep: ClassVar[str]
-    connection: ClassVar[str]
+    ending: ClassVar[signal.Signals]  # drops all connections and ends
 
-    owner = "owner"
-    password = "pass-of-the-owner"  # noqa: S105 - of a server that lives as long as the tests
-
-    def __init__(self, folder: Path) -> None:
-        """Make its data; as root it runs as another user, since neither server should run as root."""
-        self.folder, self.port, self.numbers = folder, free_port(), count(1)
+    def __init__(self, folder: Path, *options: str) -> None:
+        """Choose its place; the options are its program's own. No server should run as root, so root's is another's."""
+        self.folder, self.options, self.port = folder, options, free_port()
         self.user = pwd.getpwnam(self.account) if os.geteuid() == 0 else None
         if self.user:
             os.chown(folder, self.user.pw_uid, self.user.pw_gid)
-        (folder / "password").write_text(self.password)
-        (folder / "grant.sql").write_text(
-            f"GRANT ALL ON *.* TO '{self.owner}'@'127.0.0.1' IDENTIFIED BY '{self.password}';\n"
-        )
-        assert self.popen(*self.making()).wait(PATIENCE) == 0, self.log()
 
-    @abstractmethod
-    def making(self) -> list[str | Path]:
-        """The command that makes the data, with an owner who needs a password."""
+    @property
+    def url(self) -> str:
+        """Its address, as a project takes it."""
+        return f"{self.scheme}://127.0.0.1:{self.port}"
 
     @abstractmethod
     def running(self) -> list[str | Path]:
-        """The command that serves the data."""
+        """The command that serves."""
 
     @abstractmethod
-    def client(self, database: str) -> list[str | Path]:
-        """The command that reads SQL and writes what it gives, without decoration."""
+    def answers(self) -> bool:
+        """Tell whether it can be used, or raise an `OSError` when it cannot."""
+
+    def environment(self) -> dict[str, str]:
+        """The variables that its programs get."""
+        return {"HOME": str(self.folder), "PATH": f"{os.environ['PATH']}:/usr/sbin", "LANG": "C.UTF-8"}
 
     @classmethod
     @contextmanager
-    def for_a_while(cls) -> Iterator[Self]:
+    def for_a_while(cls, *options: str) -> Iterator[Self]:
         """A server for as long as the block takes."""
         # Not pytest's folder: the server's own user has to reach it.
         with tempfile.TemporaryDirectory(prefix=f"{cls.scheme}-", ignore_cleanup_errors=True) as parent:
             Path(parent).chmod(0o755)
             (Path(parent) / "server").mkdir()
-            server = cls(Path(parent) / "server")
+            server = cls(Path(parent) / "server", *options)
             try:
                 server.start()
                 yield server
@@ -183,6 +177,7 @@ class Server(ABC):
             return subprocess.Popen(
                 command,
                 cwd="/",
+                env=self.environment(),
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
@@ -196,12 +191,18 @@ class Server(ABC):
         return (self.folder.parent / "log").read_text(encoding="utf-8", errors="replace")
 
     def start(self) -> None:
-        """Come back on the same port with the same data."""
+        """Come back."""
         self.process = self.popen(*self.running())
-        wait_until(lambda: self.run(self.first, "SELECT 1;").returncode == 0, self.process)
+
+        def answers() -> bool:
+            with suppress(OSError):
+                return self.answers()
+            return False
+
+        wait_until(answers, self.process)
 
     def stop(self) -> None:
-        """Drop all connections and end."""
+        """Be gone."""
         stop(self.process, self.ending)
 
     @contextmanager
@@ -213,7 +214,56 @@ class Server(ABC):
         finally:
             self.start()
 
-    def url(self, database: str) -> str:
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Take connections and answer nothing for as long as the block takes."""
+        os.killpg(self.process.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.killpg(self.process.pid, signal.SIGCONT)
+
+    @contextmanager
+    def session(self) -> Iterator[BufferedRWPair]:
+        """A connection of our own; what is written is sent when it is flushed."""
+        connection = socket.create_connection(("127.0.0.1", self.port), PATIENCE)
+        with connection, connection.makefile("rwb") as file:
+            yield file
+
+
+class DatabaseServer(Server):
+    """A server of databases."""
+
+    first: ClassVar[str]  # a database that is always there
+    sleep: ClassVar[str]
+    connection: ClassVar[str]
+
+    owner = "owner"
+    password = "pass-of-the-owner"  # noqa: S105 - of a server that lives as long as the tests
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        """Make its data."""
+        super().__init__(folder, *options)
+        self.numbers = count(1)
+        (folder / "password").write_text(self.password)
+        (folder / "grant.sql").write_text(
+            f"GRANT ALL ON *.* TO '{self.owner}'@'127.0.0.1' IDENTIFIED BY '{self.password}';\n"
+        )
+        assert self.popen(*self.making()).wait(PATIENCE) == 0, self.log()
+
+    @abstractmethod
+    def making(self) -> list[str | Path]:
+        """The command that makes the data, with an owner who needs a password."""
+
+    @abstractmethod
+    def client(self, database: str) -> list[str | Path]:
+        """The command that reads SQL and writes what it gives, without decoration."""
+
+    def answers(self) -> bool:
+        """Tell whether it can be used."""
+        return self.run(self.first, "SELECT 1;").returncode == 0
+
+    def address(self, database: str) -> str:
         """The address of a database, as a project takes it."""
         return f"{self.scheme}://{self.owner}:{self.password}@127.0.0.1:{self.port}/{database}"
 
@@ -221,7 +271,7 @@ class Server(ABC):
         """A new, empty database."""
         name = f"test_{next(self.numbers)}"
         self.ask(self.first, f"CREATE DATABASE {name};")
-        return Database(self.url(name), lambda statement: self.ask(name, statement))
+        return Database(self.address(name), lambda statement: self.ask(name, statement))
 
     def run(self, database: str, statements: str) -> subprocess.CompletedProcess[str]:
         """Run SQL, and take its refusal for an answer too."""
@@ -248,7 +298,7 @@ class Server(ABC):
             yield
 
 
-class PostgreSQL(Server):
+class PostgreSQL(DatabaseServer):
     """PostgreSQL, without the care for data that outlives a crash."""
 
     package = "postgresql"
@@ -274,10 +324,10 @@ class PostgreSQL(Server):
     def client(self, database: str) -> list[str | Path]:
         """The command that reads SQL and writes what it gives, without decoration."""
         plain = ["--no-psqlrc", "--quiet", "--no-align", "--tuples-only", "--set=ON_ERROR_STOP=1"]
-        return [program("psql", self.package), *plain, self.url(database)]
+        return [program("psql", self.package), *plain, self.address(database)]
 
 
-class MariaDB(Server):
+class MariaDB(DatabaseServer):
     """MariaDB, without the care for data that outlives a crash."""
 
     package = "mariadb-server"
@@ -309,24 +359,10 @@ class MariaDB(Server):
         return [program("mariadb", self.package), *plain, *where, *who, database]
 
 
-class Cache(ABC):
-    """A private cache server, which forgets everything when it ends; stopped and started, it keeps its port."""
+class Cache(Server):
+    """A cache server, which forgets everything when it ends: at once, as in a crash."""
 
-    package: ClassVar[str]
-    scheme: ClassVar[str]
-
-    def __init__(self, folder: Path, *options: str) -> None:
-        """Choose its port; the options are its program's own."""
-        self.folder, self.options, self.port = folder, options, free_port()
-        self.url = f"{self.scheme}://127.0.0.1:{self.port}"
-
-    @abstractmethod
-    def running(self) -> list[str | Path]:
-        """The command that serves."""
-
-    @abstractmethod
-    def answers(self) -> bool:
-        """Tell whether it can be used."""
+    ending = signal.SIGKILL
 
     @abstractmethod
     def keys(self) -> list[str]:
@@ -340,70 +376,19 @@ class Cache(ABC):
     def put(self, key: str, value: bytes) -> None:
         """Keep a value."""
 
-    @classmethod
-    @contextmanager
-    def for_a_while(cls, folder: Path, *options: str) -> Iterator[Self]:
-        """A server for as long as the block takes."""
-        server = cls(folder, *options)
-        server.start()
-        try:
-            yield server
-        finally:
-            server.stop()
-
-    def start(self) -> None:
-        """Come back on the same port, with nothing."""
-        with (self.folder / "cache.log").open("ab") as log:
-            self.process = subprocess.Popen(self.running(), stdout=log, stderr=log, start_new_session=True)
-
-        def answers() -> bool:
-            try:
-                return self.answers()
-            except OSError:
-                return False
-
-        wait_until(answers, self.process)
-
-    def stop(self) -> None:
-        """End at once, as in a crash."""
-        stop(self.process, signal.SIGKILL)
-
-    @contextmanager
-    def away(self) -> Iterator[None]:
-        """Be gone for as long as the block takes."""
-        self.stop()
-        try:
-            yield
-        finally:
-            self.start()
-
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Take connections and answer nothing for as long as the block takes."""
-        self.process.send_signal(signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            self.process.send_signal(signal.SIGCONT)
-
-    @contextmanager
-    def session(self) -> Iterator[BufferedRWPair]:
-        """A connection of our own; what is written is sent when it is flushed."""
-        connection = socket.create_connection(("127.0.0.1", self.port), PATIENCE)
-        with connection, connection.makefile("rwb") as file:
-            yield file
-
 
 class Redis(Cache):
     """Redis, which keeps nothing on disk."""
 
     package = "redis-server"
+    account = "redis"
     scheme = "redis"
+    persistence: tuple[str, ...] = ("--appendonly", "no")
 
     def running(self) -> list[str | Path]:
         """The command that serves."""
-        where = ["--bind", "127.0.0.1", "--port", f"{self.port}", "--dir", f"{self.folder}"]
-        return [program("redis-server", self.package), *where, "--save", "", "--appendonly", "no", *self.options]
+        where = ["--bind", "127.0.0.1", "--port", f"{self.port}", "--dir", f"{self.folder}", "--save", ""]
+        return [program("redis-server", self.package), *where, *self.persistence, *self.options]
 
     def answers(self) -> bool:
         """Tell whether it can be used."""
@@ -435,7 +420,8 @@ class Redis(Cache):
         """Read one answer."""
         line = session.readline()
         kind, rest = line[:1], line[1:-2]
-        assert kind in b"+:$*", line
+        if not kind or kind not in b"+:$*":
+            raise ConnectionError(line)
         if kind == b"*":
             return [part for _ in range(int(rest)) for part in self.read(session)]
         return [session.read(int(rest) + 2)[:-2] if kind == b"$" else rest]
@@ -445,12 +431,13 @@ class Memcached(Cache):
     """Memcached."""
 
     package = "memcached"
+    account = "memcache"
     scheme = "memcached"
 
     def running(self) -> list[str | Path]:
-        """The command that serves; as root it becomes another user."""
+        """The command that serves."""
         where = ["-l", "127.0.0.1", "-p", f"{self.port}", "-U", "0"]
-        return [program("memcached", self.package), *where, "-u", "nobody", *self.options]
+        return [program("memcached", self.package), *where, *self.options]
 
     def answers(self) -> bool:
         """Tell whether it can be used."""
@@ -458,7 +445,7 @@ class Memcached(Cache):
 
     def keys(self) -> list[str]:
         """List all keys of all clients: a list lacks those that are in use at that moment."""
-        lines = [line for _ in range(9) for line in self.ask(b"lru_crawler metadump all", until=b"END")[:-1]]
+        lines = [line for _ in range(9) for line in self.ask(b"lru_crawler metadump hash", until=b"END")[:-1]]
         return sorted({urllib.parse.unquote(line.split()[0].decode()).removeprefix("key=") for line in lines})
 
     def get(self, key: str) -> bytes:
@@ -523,121 +510,24 @@ class Directory:
         os.utime(self.path / key, (ends, ends))
 
 
-class Broker(ABC):
-    """A private server of queues: when it is stopped and started, it keeps its port and its data."""
+class Broker(Server):
+    """A server of queues, which keeps what waits there."""
 
-    package: ClassVar[str]
-    account: ClassVar[str]  # the user of the system that the package made
-    scheme: ClassVar[str]
-
-    def __init__(self, folder: Path) -> None:
-        """Choose its place; as root it runs as another user, since no server should run as root."""
-        self.folder, self.port = folder, free_port()
-        self.user = pwd.getpwnam(self.account) if os.geteuid() == 0 else None
-        if self.user:
-            os.chown(folder, self.user.pw_uid, self.user.pw_gid)
+    ending = signal.SIGTERM
 
     @abstractmethod
-    def command(self) -> list[str | Path]:
-        """What runs it."""
+    def clear(self) -> None:
+        """Forget all jobs."""
 
-    @abstractmethod
-    def answers(self) -> bool:
-        """Tell whether it serves."""
+
+class RedisBroker(Broker, Redis):
+    """Redis, with its data in an append-only file."""
+
+    persistence = ("--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction")
 
     def clear(self) -> None:
         """Forget all jobs."""
-        self.stop()
-        for path in self.folder.iterdir():
-            if path.is_dir():
-                shutil.rmtree(path)
-        self.start()
-
-    def environment(self) -> dict[str, str]:
-        """The variables that it gets."""
-        return {"HOME": str(self.folder), "PATH": f"{os.environ['PATH']}:/usr/sbin", "LANG": "C.UTF-8"}
-
-    @classmethod
-    @contextmanager
-    def for_a_while(cls) -> Iterator[Self]:
-        """A server for as long as the block takes."""
-        # Not pytest's folder: the server's own user has to reach it.
-        with tempfile.TemporaryDirectory(prefix=f"{cls.scheme}-", ignore_cleanup_errors=True) as parent:
-            Path(parent).chmod(0o755)
-            (Path(parent) / "server").mkdir()
-            broker = cls(Path(parent) / "server")
-            try:
-                broker.start()
-                yield broker
-            finally:
-                broker.stop()
-
-    @property
-    def url(self) -> str:
-        """Its address, as a project takes it."""
-        return (
-            f"{self.scheme}://127.0.0.1:{self.port}//" if self.scheme == "amqp" else f"redis://127.0.0.1:{self.port}/0"
-        )
-
-    def start(self) -> None:
-        """Come back on the same port with the same data."""
-        with (self.folder.parent / "log").open("ab") as log:
-            self.process = subprocess.Popen(
-                self.command(),
-                cwd="/",
-                env=self.environment(),
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                user=self.user and self.user.pw_uid,
-                group=self.user and self.user.pw_gid,
-                extra_groups=[] if self.user else None,
-            )
-        wait_until(self.answers, self.process)
-
-    def stop(self) -> None:
-        """Drop all connections and end."""
-        stop(self.process, signal.SIGTERM)
-
-    @contextmanager
-    def away(self) -> Iterator[None]:
-        """Be gone for as long as the block takes."""
-        self.stop()
-        try:
-            yield
-        finally:
-            self.start()
-
-    @contextmanager
-    def silent(self) -> Iterator[None]:
-        """Take connections but answer nothing for as long as the block takes."""
-        os.killpg(self.process.pid, signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            os.killpg(self.process.pid, signal.SIGCONT)
-
-
-class RedisBroker(Broker):
-    """Redis, with its data in an append-only file."""
-
-    package = "redis-server"
-    account = "redis"
-    scheme = "redis"
-    persistence = ("--appendonly", "yes", "--appendfsync", "always")
-
-    def command(self) -> list[str | Path]:
-        """What runs it."""
-        where: list[str | Path] = ["--dir", self.folder, "--bind", "127.0.0.1", "--port", str(self.port)]
-        rules = ["--save", "", "--maxmemory-policy", "noeviction", *self.persistence]
-        return [program("redis-server", self.package), *where, *rules]
-
-    def answers(self) -> bool:
-        """Tell whether it serves."""
-        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1) as connection:
-            connection.sendall(b"PING\r\n")
-            return connection.recv(7) == b"+PONG\r\n"
-        return False
+        self.ask("FLUSHALL")
 
 
 class RabbitMQ(Broker):
@@ -647,17 +537,22 @@ class RabbitMQ(Broker):
     account = "rabbitmq"
     scheme = "amqp"
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *options: str) -> None:
         """Choose the ports of Erlang as well."""
-        super().__init__(folder)
+        super().__init__(folder, *options)
         self.names, self.distribution = free_port(), free_port()
         (folder / "rabbitmq.conf").write_text("log.console = true\n")
         (folder / "enabled_plugins").write_text("[].")
 
-    def command(self) -> list[str | Path]:
-        """What runs it."""
+    @property
+    def url(self) -> str:
+        """Its address, with its first virtual host."""
+        return f"{super().url}//"
+
+    def running(self) -> list[str | Path]:
+        """The command that serves."""
         found = shutil.which("rabbitmq-server", path="/usr/lib/rabbitmq/bin")
-        return [found or program("rabbitmq-server", self.package)]
+        return [found or program("rabbitmq-server", self.package), *self.options]
 
     def environment(self) -> dict[str, str]:
         """The variables that keep it apart from any other node."""
@@ -675,14 +570,20 @@ class RabbitMQ(Broker):
         return super().environment() | erlang | {f"RABBITMQ_{name}": str(value) for name, value in own.items()}
 
     def answers(self) -> bool:
-        """Tell whether it serves."""
-        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1) as connection:
-            connection.sendall(b"AMQP\x00\x00\x09\x01")
-            return connection.recv(1) == b"\x01"
-        return False
+        """Tell whether it can be used."""
+        with self.session() as session:
+            session.write(b"AMQP\x00\x00\x09\x01")
+            session.flush()
+            return session.read(1) == b"\x01"
 
     def stop(self) -> None:
-        """Drop all connections and end, and with it the program that knows its name."""
+        """Be gone, and with it the program that knows its name."""
         super().stop()
         epmd: list[str | Path] = [program("epmd", "erlang-base"), "-port", str(self.names), "-kill"]
         subprocess.run(epmd, check=False, env=self.environment(), capture_output=True)
+
+    def clear(self) -> None:
+        """Forget all jobs, and come back."""
+        self.stop()
+        shutil.rmtree(self.folder / "data")
+        self.start()

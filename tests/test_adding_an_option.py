@@ -19,7 +19,7 @@ STEP = re.compile(
     r"```\w*\n(?P<text>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
-OPTION = "maintenance"
+OPTION = "standby"
 NUMBERS = ["none", "one", "two", "three", "four", "five", "six", "seven", "eight"]
 
 
@@ -151,6 +151,7 @@ def test_the_template_proves_it(extended: Path, environment: Path, run: Run, req
         assert result.returncode == 0, result.stdout + result.stderr
 
     prove("tests/test_docs.py", UPDATE_DOCS="1")
+    prove("tests/test_presets.py", "-k", "names or row or replay", UPDATE_DOCS="1")
     assert f"`{OPTION}`" in (extended / "README.md").read_text(encoding="utf-8")
     prove("tests/test_source.py", "tests/test_docs.py")
     prove("tests/test_renders.py", "-k", "minimal or full")

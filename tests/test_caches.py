@@ -148,7 +148,7 @@ def cache(row: Row, tmp_path: Path) -> Iterator[Cache | Directory]:
     if row.options["cache"] in FILES:
         yield Directory(tmp_path / "kept")
         return
-    with SERVERS[row.options["cache"]].for_a_while(tmp_path) as server:
+    with SERVERS[row.options["cache"]].for_a_while() as server:
         yield server
 
 

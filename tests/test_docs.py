@@ -8,13 +8,14 @@ from urllib.parse import unquote
 
 import pytest
 
-from tests.answers import DEFAULT, MANIFEST, OPTIONS, ROWS, TEMPLATE, Row, Value, as_key, each
+from tests.answers import DEFAULT, MANIFEST, OPTIONS, PRESETS, ROWS, TEMPLATE, Row, Value, as_key, each
 from tests.conftest import Run
 from tests.test_source import INDEX_FILES
 
 QUESTIONS = [name for name in MANIFEST if not name.startswith("_")]
 DOCUMENTS = [*sorted(TEMPLATE.glob("*.md")), *sorted((TEMPLATE / "docs").glob("*.md"))]
 TABLE = re.compile(r"(?<=<!-- options -->\n).*?(?=<!-- /options -->)", re.DOTALL)
+PRESET_TABLE = re.compile(r"(?<=<!-- presets -->\n).*?(?=<!-- /presets -->)", re.DOTALL)
 
 
 def read(name: str) -> str:
@@ -39,14 +40,34 @@ def row_of(name: str) -> str:
     return f"| `{name}` | {values} | {default} | {told} |\n"
 
 
-def test_table_of_options() -> None:
-    """UPDATE_DOCS=1 writes it anew."""
-    table = "| question | values | default | what it is |\n|---|---|---|---|\n" + "".join(map(row_of, QUESTIONS))
+def hold(place: re.Pattern[str], table: str) -> None:
+    """See a table where it belongs in the README; UPDATE_DOCS=1 writes it anew."""
     text = read("README.md")
     if os.environ.get("UPDATE_DOCS"):
-        text = TABLE.sub(lambda _: table, text, count=1)
-        (TEMPLATE / "README.md").write_text(text, encoding="utf-8")
-    assert TABLE.findall(text) == [table], "UPDATE_DOCS=1 make test ARGS=tests/test_docs.py"
+        text = place.sub(lambda _: table, text, count=1)
+        # Whole at any moment: other tests read it meanwhile.
+        new = TEMPLATE / "README.md.new"
+        new.write_text(text, encoding="utf-8")
+        new.replace(TEMPLATE / "README.md")
+    assert place.findall(text) == [table], "UPDATE_DOCS=1 make test ARGS=tests/test_docs.py"
+
+
+# Two processes would write one file.
+@pytest.mark.xdist_group("README")
+def test_table_of_options() -> None:
+    """It is what cookiecutter.json asks."""
+    hold(TABLE, "| question | values | default | what it is |\n|---|---|---|---|\n" + "".join(map(row_of, QUESTIONS)))
+
+
+@pytest.mark.xdist_group("README")
+def test_table_of_presets() -> None:
+    """It is what the files say, each in its first line."""
+    table = "| preset | what it is for | answers |\n|---|---|---|\n"
+    for name, answers in PRESETS.items():
+        comment = read(f"presets/{name}.yaml").partition("\n")[0].removeprefix("# ")
+        chosen = ", ".join(f"`{question}` {shown(value)}" for question, value in answers.items())
+        table += f"| `{name}` | {comment} | {chosen} |\n"
+    hold(PRESET_TABLE, table)
 
 
 def test_each_question_is_explained() -> None:

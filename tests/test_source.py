@@ -25,7 +25,6 @@ COPIED = MANIFEST["_copy_without_render"]
 # Only these may hold a tag: several options have a line in them. Paths are below the project or below its package.
 INDEX_FILES = [
     ".env.example",
-    ".gitignore",
     ".template.yaml",
     "Dockerfile",
     "LICENSE",
@@ -323,7 +322,9 @@ def test_one_version() -> None:
     """A version has one number and a note on what changed."""
     number = tomllib.loads(text_of(TEMPLATE / "pyproject.toml"))["project"]["version"]
     assert number == MANIFEST["_template_version"]
-    assert re.search(rf"(?m)^## \[?{re.escape(number)}\b", text_of(TEMPLATE / "CHANGELOG.md"))
+    versions = re.split(r"(?m)^## ", text_of(TEMPLATE / "CHANGELOG.md"))[1:]
+    assert [version for version in versions if version.startswith(f"[{number}] - ")]
+    assert all(re.search(r"(?m)^### What a project's owner must do\n\n\S", version) for version in versions)
 
 
 def test_pins_agree() -> None:
@@ -332,7 +333,9 @@ def test_pins_agree() -> None:
     pinned = re.findall(r"(?m)^[\w.-]+==\S+", text_of(TEMPLATE / "requirements.txt"))
     assert asked
     assert {line.lower() for line in asked} <= {line.lower() for line in pinned}
-    shared = Counter(line.partition("==")[0] for line in {*asked, *declared(PROJECT / "pyproject.toml")})
+    used = re.findall(r"[\w.-]+==[\d.]+", text_of(PROJECT / "scripts" / "template.sh"))
+    assert used
+    shared = Counter(line.partition("==")[0] for line in {*asked, *used, *declared(PROJECT / "pyproject.toml")})
     assert not [name for name, count in shared.items() if count > 1]
 
 

@@ -1,5 +1,6 @@
 """python deploy/granian_server.py; the environment has the settings, see .env.example."""
 
+import signal
 import sys
 from collections.abc import Iterable
 from importlib import import_module
@@ -46,6 +47,10 @@ def load(target: str) -> WSGIApplication:
 
     granian says that it is, but gives a chunked body that breaks off as if it were whole.
     """
+    # A worker sometimes does not notice that it is told to stop, until something else wakes it.
+    signal.signal(signal.SIGALRM, lambda *_: None)
+    signal.setitimer(signal.ITIMER_REAL, 1, 1)
+
     module, _, name = target.partition(":")
     wsgi_app: WSGIApplication = getattr(import_module(module), name)
 

@@ -27,9 +27,9 @@ threads = settings.WEB_THREADS
 # The application is loaded once and forked, which saves memory. Greenlets cannot be forked.
 preload_app = worker_class == "gthread"
 
-# A worker takes no more connections than its threads can soon answer, and leaves the others to
-# workers that have time: without a limit one of them often takes all that the proxy keeps alive.
-worker_connections = 2 * threads if worker_class == "gthread" else 1000
+# Many more than it has threads: those that a proxy keeps idle count as well, and a worker that has
+# as many as it may accepts nobody.
+worker_connections = 1000
 
 # Longer than the proxy keeps a connection: who reuses one must not find it closed.
 keepalive = 75

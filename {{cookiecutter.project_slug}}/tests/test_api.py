@@ -3,11 +3,11 @@ from io import BytesIO
 from typing import Annotated
 
 import pytest
-from flask import Flask
+from flask import Flask, request
 from flask.testing import FlaskClient
 from msgspec import Meta, Struct
 
-from {{ cookiecutter.package_name }}.api import operation
+from {{ cookiecutter.package_name }}.api import Text, operation
 
 
 class Order(Struct, forbid_unknown_fields=True):
@@ -33,6 +33,12 @@ def read_order(query: Order) -> Receipt:
     return Receipt(query.amount)
 
 
+@operation("Orders", {202: None}, Text("text/plain", "pen\n"))
+def create_orders() -> tuple[None, int]:
+    assert request.get_data() == b"pen\npencil\n"
+    return None, 202
+
+
 @pytest.fixture
 def shop(make_app: Callable[..., Flask]) -> FlaskClient:
     app = make_app()
@@ -40,6 +46,7 @@ def shop(make_app: Callable[..., Flask]) -> FlaskClient:
 
     app.add_url_rule("/orders", view_func=create_order, methods=["POST"])
     app.add_url_rule("/orders", view_func=read_order)
+    app.add_url_rule("/orders/many", view_func=create_orders, methods=["POST"])
     return app.test_client()
 
 
@@ -83,6 +90,17 @@ def test_other_bodies_are_refused(
     response = shop.post("/orders", data=body, content_type=content_type)
     assert response.status_code == status
     assert response.content_type == "application/problem+json"
+
+
+def test_a_body_may_be_text(shop: FlaskClient) -> None:
+    for content_type, status in [("text/plain; charset=utf-8", 202), ("application/json", 415)]:
+        response = shop.post("/orders/many", data="pen\npencil\n", content_type=content_type)
+        assert response.status_code == status
+    documented = shop.get("/docs/openapi.json").get_json()["paths"]["/orders/many"]["post"]
+    assert documented["requestBody"] == {
+        "content": {"text/plain": {"schema": {"type": "string"}, "example": "pen\n"}},
+        "required": True,
+    }
 
 
 def test_wrong_output_is_an_error_that_tells_nothing(shop: FlaskClient) -> None:

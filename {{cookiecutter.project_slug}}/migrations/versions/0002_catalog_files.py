@@ -14,7 +14,7 @@ def upgrade() -> None:
         "catalog_file",
         sa.Column("id", sa.String(length=36), nullable=False),
         sa.Column("kind", sa.String(length=10), nullable=False),
-        sa.Column("created_at", sa.DateTime(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("size", sa.Integer(), nullable=True),
         sa.Column("report", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_catalog_file")),

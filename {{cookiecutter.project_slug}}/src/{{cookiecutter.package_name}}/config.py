@@ -17,7 +17,7 @@ Positive = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(ge=0.001, le=3600)]
 # {% if cookiecutter.__cache %}
 Lifetime = Annotated[int, Meta(ge=1, le=7 * 24 * 3600)]
-KeyPart = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,64}\Z")]
+KeyPart = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")]
 # {% endif %}
 Secret = Annotated[str, Meta(min_length=32)]
 # `\Z` is the end; `$` would let a last line break through.
@@ -55,13 +55,13 @@ class Settings(Struct, frozen=True, kw_only=True):
     CACHE_VIEW_LIFETIME: Lifetime = 60
     CACHE_QUERY_LIFETIME: Lifetime = 300
     CACHE_FRAGMENT_LIFETIME: Lifetime = 300
-    CACHE_STALE: Count = 60
+    CACHE_STALE: Annotated[int, Meta(ge=0, le=7 * 24 * 3600)] = 60
     CACHE_PATIENCE: Lifetime = 5
 
     # {% endif %}
     # {% if cookiecutter.task_queue == "celery-rabbitmq" %}
     BROKER_URL: Annotated[str, Meta(pattern=r"^(inline|amqps?)://")]
-    RESULT_URL: str
+    RESULT_URL: Annotated[str, Meta(pattern=r"^[a-z][A-Za-z0-9_.:+]*://")]
 
     # {% elif cookiecutter.__redis_queue %}
     BROKER_URL: Annotated[str, Meta(pattern=r"^(inline|rediss?)://")]

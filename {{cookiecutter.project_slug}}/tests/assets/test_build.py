@@ -27,7 +27,7 @@ def only(folder: Path, pattern: str) -> Path:
 
 def test_texts_are_compressed_beforehand(build: Callable[[], Result], public: Path) -> None:
     build()
-    made = only(public, r"style\.[0-9a-f]{12}\.css")
+    made = only(public, r"site\.[0-9a-f]{12}\.css")
     for ending, decode in DECODERS.items():
         variant = made.with_name(made.name + ending).read_bytes()
         assert decode(variant) == made.read_bytes()
@@ -83,7 +83,7 @@ def test_what_a_style_sheet_refers_to_is_renamed(
     )
     build()
     text = (public / "pages" / "home.css").read_text()
-    style = only(public, r"style\.[0-9a-f]{12}\.css").name
+    style = only(public, r"site\.[0-9a-f]{12}\.css").name
     font = only(public / "fonts", r"plain\.[0-9a-f]{12}\.woff2").name
     assert f'@import "../{style}"' in text
     assert f"url('../fonts/{font}?#iefix')" in text
@@ -130,7 +130,7 @@ def test_what_was_built_is_not_built_again(
     public: Path,
 ) -> None:
     build()
-    before = only(public, r"style\.[0-9a-f]{12}\.css").stat().st_mtime_ns
+    before = only(public, r"site\.[0-9a-f]{12}\.css").stat().st_mtime_ns
     monkeypatch.setattr(building, "compress", None)
     assert build().exit_code == 0
-    assert only(public, r"style\.[0-9a-f]{12}\.css").stat().st_mtime_ns == before
+    assert only(public, r"site\.[0-9a-f]{12}\.css").stat().st_mtime_ns == before

@@ -1,4 +1,5 @@
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -39,6 +40,28 @@ def test_only_what_has_our_prefix_is_forgotten(make_app: Callable[..., Flask]) -
     assert not [*mine.backend.keys(mine.prefix)]
     assert [*theirs.backend.keys(theirs.prefix)]
     assert run(app, "clear") == "Forgot 0 keys.\n"
+
+
+@pytest.mark.parametrize(("written", "forgotten"), [(1, 2), (1000, 5)])
+def test_what_is_written_meanwhile_is_forgotten_too_but_not_for_ever(
+    make_app: Callable[..., Flask],
+    monkeypatch: pytest.MonkeyPatch,
+    written: int,
+    forgotten: int,
+) -> None:
+    app = make_app()
+    store: Store = app.extensions["cache"]
+    delete = store.backend.delete
+    late = iter(range(written))
+
+    def delete_while_others_write(keys: Collection[str]) -> None:
+        delete(keys)
+        for name in islice(late, 1):
+            store.backend.set(f"{store.release}value:{name}", b"", 60)
+
+    monkeypatch.setattr(store.backend, "delete", delete_while_others_write)
+    store.backend.set(f"{store.release}value:early", b"", 60)
+    assert run(app, "clear") == f"Forgot {forgotten} keys.\n"
 
 
 @pytest.mark.parametrize("command", ["stats", "clear"])

@@ -73,6 +73,18 @@ def test_what_has_expired_is_removed_from_time_to_time(
     assert sorted(backend.keys("")) == ["a:value:aa2", "a:value:aa3"]
 
 
+def test_what_an_older_release_left_is_removed_from_time_to_time(
+    backend: FileBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "SWEEP", 10**9)
+    for release in range(3):
+        backend.set(f"a:{release}:value:aa", b"", PAST)
+    monkeypatch.setattr(files, "SWEEP", 1)
+    for _ in range(200):
+        backend.set("a:9:value:aa", b"", 60)
+    assert [*backend.keys("")] == ["a:9:value:aa"]
+
+
 def test_keys_are_listed_by_their_prefix(backend: FileBackend) -> None:
     assert not [*backend.keys("")]
     for key in ("a:1:value:1", "a:2:tag:pens", "b:1:value:1"):

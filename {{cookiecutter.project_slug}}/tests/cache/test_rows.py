@@ -4,8 +4,19 @@ from typing import Any
 
 import pytest
 from flask import Flask, current_app
-from sqlalchemy import String, delete, func, insert, select, text, update
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlalchemy import (
+    Column,
+    ForeignKey,
+    String,
+    Table,
+    delete,
+    func,
+    insert,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
 
 from {{ cookiecutter.package_name }}.cache import get_cache
 from {{ cookiecutter.package_name }}.database import get_engine, get_session
@@ -28,6 +39,23 @@ class Ink(Base):
     __tablename__ = "ink"
 
     id: Mapped[int] = mapped_column(primary_key=True)
+    pens: Mapped[list[Pen]] = relationship(
+        secondary=Table(
+            "filling",
+            Base.metadata,
+            Column("ink_id", ForeignKey("ink.id"), primary_key=True),
+            Column("pen_id", ForeignKey("pen.id"), primary_key=True),
+        )
+    )
+
+
+class Fountain(Pen):
+    """A pen with a row of its own beside that of a pen."""
+
+    __tablename__ = "fountain"
+
+    id: Mapped[int] = mapped_column(ForeignKey("pen.id"), primary_key=True)
+    nib: Mapped[str] = mapped_column(String(20))
 
 
 @pytest.fixture(autouse=True)
@@ -118,6 +146,29 @@ def test_reading_and_other_tables_change_nothing(others: Others) -> None:
     session.add(Ink())
     session.commit()
     assert others.get() == 1
+
+
+@pytest.mark.parametrize("tag", ["pen", "fountain", "ink", "filling"])
+def test_each_table_of_an_object_is_told(tag: str) -> None:
+    numbers = Others(get_cache(), [tag])
+    session = get_session()
+    assert numbers.get() == 1
+    session.add(Fountain(colour="blue", nib="broad"))
+    session.add(Ink(pens=[the_pen(session)]))
+    session.commit()
+    assert numbers.get() == 2
+
+
+def test_a_link_that_is_added_is_told() -> None:
+    session = get_session()
+    session.add(Ink())
+    session.commit()
+    numbers = Others(get_cache(), ["filling"])
+    assert numbers.get() == 1
+    ink = session.scalars(select(Ink)).one()
+    ink.pens.append(the_pen(session))
+    session.commit()
+    assert numbers.get() == 2
 
 
 @pytest.mark.parametrize("make_change", CHANGES)

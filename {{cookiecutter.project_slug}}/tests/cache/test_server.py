@@ -97,7 +97,7 @@ def test_processes_count_writes_together_and_reads_alone(
     make_app: Callable[..., Flask],
     server_url: str,
 ) -> None:
-    limits = {"RATE_LIMIT_WRITES": "2/hour", "RATE_LIMIT": "2/hour"}
+    limits = {"RATE_LIMIT_WRITES": "2/hour", "RATE_LIMIT": "4/hour"}
     one, other = (make_app(CACHE_URL=server_url, **limits).test_client() for _ in range(2))
     assert [client.put("/nowhere").status_code for client in (one, other)] == [404, 404]
     for client in (one, other):

@@ -23,6 +23,7 @@ def test_the_memory_of_the_process_is_never_lacking() -> None:
     ("name", "text"),
     [
         ("CACHE_PREFIX", "two:parts"),
+        ("CACHE_PREFIX", ".."),
         ("CACHE_VERSION", "*"),
         ("CACHE_VERSION", "last line break\n"),
         ("CACHE_TIMEOUT", "0"),
@@ -30,6 +31,7 @@ def test_the_memory_of_the_process_is_never_lacking() -> None:
         ("CACHE_QUERY_LIFETIME", "a while"),
         ("CACHE_FRAGMENT_LIFETIME", "-1"),
         ("CACHE_STALE", "-1"),
+        ("CACHE_STALE", "2592001"),
         ("CACHE_PATIENCE", "0"),
     ],
 )

@@ -6,6 +6,7 @@ from threading import Event, Semaphore, get_ident
 import pytest
 from flask import Flask
 
+from {{ cookiecutter.package_name }}.cache.memory import MemoryBackend
 from {{ cookiecutter.package_name }}.cache.store import Store
 
 from .numbers import Numbers
@@ -129,3 +130,18 @@ def test_who_gets_the_turn_looks_again(store: Store, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(store.backend, "add", add_late)
     assert numbers.get() == 1
     assert store.figures == {"misses": 1, "hits": 1}
+
+
+def test_a_turn_that_has_ended_is_left_to_who_has_it_now(make_app: Callable[..., Flask]) -> None:
+    backend = MemoryBackend()
+    store = Store(backend, make_app().config)
+    store.patience = 0.01
+
+    def make_slowly() -> int:
+        (lock,) = (key for key in backend.keys("") if ":lock:" in key)
+        while not backend.add(lock, b"theirs", LONG):
+            store.pause()
+        return 1
+
+    assert Numbers(store).get(make_slowly) == 1
+    assert [value for _, value in backend.values.values() if value == b"theirs"]

@@ -11,6 +11,7 @@ from {{ cookiecutter.package_name }}.http_caching import public
 
 SHARED = ("Cache-Control", "CDN-Cache-Control", "Surrogate-Control")
 TAGS = ("Cache-Tag", "Surrogate-Key")
+OWN = "public, max-age=5"
 
 
 @pytest.fixture
@@ -20,6 +21,7 @@ def client(make_app: Callable[..., Flask]) -> FlaskClient:
     app.add_url_rule("/shared", "shared", public()(lambda: "shared"))
     app.add_url_rule("/checked", "checked", public(is_checked=True)(lambda: "checked"))
     app.add_url_rule("/private", "private", lambda: "private")
+    app.add_url_rule("/own", "own", public()(lambda: ("own", {"Cache-Control": OWN})))
     app.add_url_rule("/entered", "entered", public()(lambda: "entered"))
 
     @app.after_request
@@ -45,6 +47,10 @@ def test_the_cdn_may_keep_what_is_public(client: FlaskClient) -> None:
     assert answer.headers["Cache-Control"].startswith("public, max-age=10")
     tags = told(answer.headers, TAGS).replace(",", " ").split()
     assert tags == ["shared", "table", "other"]
+
+
+def test_what_a_view_says_itself_goes_before(client: FlaskClient) -> None:
+    assert told(client.get("/own").headers, SHARED) == OWN
 
 
 def test_a_blueprint_is_a_tag(client: FlaskClient) -> None:

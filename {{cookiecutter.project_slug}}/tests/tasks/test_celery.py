@@ -10,6 +10,7 @@ from celery.beat import Service
 from celery.contrib.testing.worker import start_worker
 from celery.exceptions import SoftTimeLimitExceeded
 from celery.signals import task_failure
+from celery.worker import state
 from kombu.exceptions import OperationalError
 
 from {{ cookiecutter.package_name }} import tasks
@@ -29,6 +30,12 @@ def divide(one: int, other: int) -> float:
     """Work, or fail."""
     tasks.report(1, 2)
     return one / other
+
+
+@tasks.job()
+def look() -> bool:
+    """Tell whether its message is acknowledged already."""
+    return any(request.acknowledged for request in state.active_requests)
 
 
 @tasks.job(attempts=2)
@@ -68,6 +75,16 @@ def test_a_message_is_json_with_limits(broker: Any) -> None:
         message = broker.queue("high").bind(connection.default_channel).get(accept=["json"])
     assert message.headers["timelimit"] == [65, 60]
     assert message.content_type == "application/json"
+
+
+def test_a_message_is_acknowledged_after_the_work(broker: Any) -> None:
+    with broker.flask.app_context():
+        job_id = look.enqueue()
+    assert finish(broker, job_id).result is False
+
+
+def test_a_result_is_not_kept_for_ever(make_broker: Callable[..., Any]) -> None:
+    assert make_broker(JOB_RESULT_TTL="90").celery.backend.expires == 90
 
 
 def test_a_transient_error_is_followed_by_another_attempt(broker: Any, logged: Logged) -> None:
@@ -158,6 +175,9 @@ def test_a_broker_that_is_gone_takes_no_job(
             divide.enqueue(1, 2)
         with pytest.raises(Unavailable):
             tasks.find("1")
+        for ask in (broker.failed, broker.schedule):
+            with pytest.raises(Unavailable):
+                ask()
     assert not broker.is_worker_alive()
 
 

@@ -1,13 +1,17 @@
 from collections.abc import Callable
 from contextvars import Context
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from flask import Flask, current_app, has_request_context
 from flask.testing import FlaskClient
+from structlog.contextvars import bound_contextvars
 
 from {{ cookiecutter.package_name }} import tasks
 from {{ cookiecutter.package_name }}.tasks import inline
+from {{ cookiecutter.package_name }}.tasks.jobs import JOBS
+from {{ cookiecutter.package_name }}.tasks.running import Unavailable
 
 Logged = Callable[[], list[dict[str, Any]]]
 
@@ -29,6 +33,12 @@ def refuse(*, plainly: bool) -> None:
     raise LookupError("password=hunter2")
 
 
+@tasks.job()
+def delegate() -> None:
+    """Have another job do it."""
+    multiply.enqueue(1)
+
+
 @pytest.fixture
 def app(make_app: Callable[..., Flask]) -> Flask:
     """An application that takes a job, for a reason that the client gives."""
@@ -47,6 +57,15 @@ def test_a_job_is_a_function(app: Flask) -> None:
     assert "worker" in str(multiply.__doc__)
     with app.app_context():
         assert multiply.function(3) == multiply(3) == {"answer": 6}
+
+
+def test_a_name_belongs_to_one_job() -> None:
+    def multiply() -> None:
+        """Have the name of another one."""
+
+    with pytest.raises(ValueError, match=r"the name multiply, in .+ and .*test_inline"):
+        tasks.job()(multiply)
+    assert JOBS["multiply"].queue == tasks.HIGH
 
 
 def test_a_client_asks_for_the_result(client: FlaskClient) -> None:
@@ -86,6 +105,21 @@ def test_its_log_lines_say_who_asked_for_it_and_why(client: FlaskClient, logged:
     assert job["request_id"] == request["request_id"] == request_id
     assert job["reason"] == "POST /multiply/4"
     assert "job_id" not in request
+
+
+def test_the_reason_goes_on_to_the_jobs_of_a_job(app: Flask, logged: Logged) -> None:
+    with app.test_request_context():
+        delegate.enqueue(reason="new season")
+        multiply.enqueue(1)
+        with bound_contextvars(reason="audit"):
+            multiply.enqueue(1)
+    reasons = [(line["job"], line["reason"]) for line in logged()]
+    assert reasons == [
+        ("multiply", "new season"),
+        ("delegate", "new season"),
+        ("multiply", "GET /"),
+        ("multiply", "audit"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -143,6 +177,19 @@ def test_there_is_no_worker(app: Flask, command: str) -> None:
     result = app.test_cli_runner().invoke(args=[command])
     assert result.exit_code == 1
     assert len(result.output.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", ["worker", "scheduler", "jobs queues", "jobs failed"])
+def test_that_nobody_answers_is_told_in_a_line(
+    app: Flask,
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+) -> None:
+    asked = dict.fromkeys(("work", "schedule", "count", "failed"), Mock(side_effect=Unavailable))
+    monkeypatch.setattr(app.extensions["tasks"], "broker", Mock(**asked))
+    result = app.test_cli_runner().invoke(args=command.split())
+    assert result.exit_code == 1
+    assert result.output == "Error: the broker does not answer: see BROKER_URL\n"
 
 
 def test_statuses_are_forgotten_in_time(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,15 +68,17 @@ def test_a_job_is_done(broker: Any, work: Callable[[Any], None], logged: Logged)
     status = broker.find(job_id)
     assert (status.name, status.attempts, status.result) == ("divide", 1, 0.5)
     assert (status.done, status.total) == (1, 2)
+    assert broker.queues["high"].intermediate_queue.get_job_ids() == []
     (line,) = [line for line in logged() if line.get("job_id") == job_id]
     assert (line["event"], line["reason"]) == ("job", "to know")
 
 
-def test_it_is_json_with_a_limit(broker: Any) -> None:
+def test_it_is_json_with_limits(make_broker: Callable[..., Any]) -> None:
+    broker = make_broker(JOB_RESULT_TTL="90")
     with broker.flask.app_context():
         divide.enqueue(1, 2)
     (job,) = broker.queues["high"].jobs
-    assert job.timeout == 60
+    assert (job.timeout, job.result_ttl) == (60, 90)
     assert job.data == b'["divide", null, [1, 2], {}]'
 
 
@@ -186,10 +188,11 @@ def test_without_redis_no_job_is_taken(make_app: Callable[..., Flask]) -> None:
     app = make_app(BROKER_URL="redis://127.0.0.1:1/0")
     broker = app.extensions["tasks"].broker
     with app.app_context():
-        for ask in (broker.check, tasks.count, divide.enqueue, broker.failed):
+        for ask in (broker.check, tasks.count, divide.enqueue, broker.failed, broker.work):
             with pytest.raises(Unavailable):
                 ask()
     assert not broker.is_worker_alive()
+    assert app.test_cli_runner().invoke(args=["scheduler"]).output.startswith("Error: the broker")
 
 
 def due(broker: Any) -> SlotScheduler:

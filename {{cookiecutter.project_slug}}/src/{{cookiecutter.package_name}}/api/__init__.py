@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import wraps
-from typing import Any, get_type_hints
+from typing import Any, NamedTuple, get_type_hints
 
 import msgspec
 from flask import Flask, Response, request
@@ -21,17 +21,29 @@ def init_app(app: Flask) -> None:
     app.register_blueprint(docs.blueprint)
 
 
-def operation(tag: str, answers: Mapping[int, Any]) -> Callable[[View], View]:
+class Text(NamedTuple):
+    """A body that is no JSON: its media type, and an example of it."""
+
+    media_type: str
+    example: str
+
+
+def operation(
+    tag: str,
+    answers: Mapping[int, Any],
+    text: Text | None = None,
+) -> Callable[[View], View]:
     """Check and document a view.
 
-    The types of its parameters `query`, `headers` and `json` say what it takes; `answers` says
-    what it gives for each status: a Struct, a list of them, or None where there is no body. What
-    the view returns, alone or with status and headers, is converted to that: a model will do.
+    The types of its parameters `query`, `headers` and `json` say what it takes; a body that is
+    `text` it reads itself. `answers` says what it gives for each status: a Struct, a list of them,
+    or None where there is no body. What the view returns, alone or with status and headers, is
+    converted to that: a model will do.
     """
 
     def decorate(view: View) -> View:
         takes = get_type_hints(view)
-        documented = docs.describe(view, tag, answers)
+        documented = docs.describe(view, tag, answers, text)
 
         @wraps(documented)
         def checked(**arguments: Any) -> Response:
@@ -41,6 +53,8 @@ def operation(tag: str, answers: Mapping[int, Any]) -> Callable[[View], View]:
                 arguments["headers"] = read(takes["headers"], dict(request.headers), strict=False)
             if "json" in takes:
                 arguments["json"] = read(takes["json"], get_object(), strict=True)
+            if text and request.mimetype != text.media_type:
+                raise UnsupportedMediaType(f"Send `Content-Type: {text.media_type}`.")
             return write(view(**arguments), answers)
 
         return checked

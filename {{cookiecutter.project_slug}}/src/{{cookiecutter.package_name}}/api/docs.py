@@ -46,10 +46,17 @@ def describe(
     view: Callable[..., Any],
     tag: str,
     answers: Mapping[int, Any],
+    text: tuple[str, str] | None,
 ) -> Callable[..., Any]:
     """Note an operation for the document; what is returned carries the note, and is not called."""
     models = {f"HTTP_{status}": model for status, model in answers.items()}
     documented: Callable[..., Any] = openapi.validate(resp=Answers(**models), tags=[tag])(view)
+    if text:
+        media_type, example = text
+        content = {media_type: {"schema": {"type": "string"}, "example": example}}
+        # spectree itself knows JSON and forms.
+        noted: Any = openapi.get_function_metadata(documented)
+        noted.parse_request = lambda: {"content": content, "required": True}
     return documented
 
 

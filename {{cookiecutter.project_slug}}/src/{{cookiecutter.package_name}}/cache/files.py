@@ -11,7 +11,8 @@ from secrets import token_hex
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-# One of so many writes looks for what has expired, among the files beside its own.
+# One of so many writes looks for what has expired, among the files beside its own and in a folder
+# that nobody may use any more.
 SWEEP = 16
 
 
@@ -51,6 +52,7 @@ class FileBackend:
         new.replace(path)
         if random.randrange(SWEEP) == 0:  # noqa: S311 - no secret
             self.sweep(path.parent)
+            self.sweep(self.choose())
 
     def add(self, key: str, value: bytes, lifetime: int) -> bool:
         """Keep a value unless there is one, and tell whether it was kept."""
@@ -81,6 +83,13 @@ class FileBackend:
             new.unlink(missing_ok=True)
             raise
         return new
+
+    def choose(self) -> Path:
+        """Choose a folder of files by chance."""
+        folder = self.root
+        while folders := [entry.path for entry in os.scandir(folder) if entry.is_dir()]:
+            folder = Path(random.choice(folders))  # noqa: S311 - no secret
+        return folder
 
     def sweep(self, folder: Path) -> None:
         """Remove what has expired."""

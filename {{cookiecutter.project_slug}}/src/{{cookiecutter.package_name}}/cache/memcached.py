@@ -71,12 +71,15 @@ class MemcachedBackend:
         self.call("delete_many", keys)
 
     def keys(self, prefix: str) -> Iterator[str]:
-        """List all keys that begin so; of an answer this long pymemcache would lose a part."""
+        """List all keys that begin so; of an answer this long pymemcache would lose a part.
+
+        `hash` misses none that is in use, as `all` does: memcached's protocol.txt.
+        """
         with (
             socket.create_connection(self.address, self.timeouts["timeout"]) as connection,
             connection.makefile("rb") as lines,
         ):
-            connection.sendall(b"lru_crawler metadump all\r\n")
+            connection.sendall(b"lru_crawler metadump hash\r\n")
             for line in lines:
                 words = line.decode().split()
                 if words == ["END"]:

@@ -1,11 +1,12 @@
 """Forgets what was read of a table as soon as a change of the table is committed."""
 
 from collections.abc import Sequence
+from functools import cache as kept
 from typing import Any
 
 from flask import Flask, g
-from sqlalchemy import event
-from sqlalchemy.orm import ORMExecuteState, Session, SessionTransaction
+from sqlalchemy import event, inspect
+from sqlalchemy.orm import Mapper, ORMExecuteState, Session, SessionTransaction
 
 
 def init_app(app: Flask) -> None:
@@ -16,8 +17,8 @@ def init_app(app: Flask) -> None:
     @event.listens_for(sessions, "after_flush")
     def note_objects(session: Session, _: object) -> None:
         changed = session.info.setdefault("changed", set())
-        for model in (*session.new, *session.dirty, *session.deleted):
-            changed.add(model.__table__.name)
+        for instance in (*session.new, *session.dirty, *session.deleted):
+            changed |= tables_of(inspect(instance).mapper)
 
     @event.listens_for(sessions, "do_orm_execute")
     def note_statement(state: ORMExecuteState) -> None:
@@ -42,3 +43,11 @@ def init_app(app: Flask) -> None:
         return session is not None and not session.info.get("changed", set()).isdisjoint(tags)
 
     cache.is_changing = is_changing
+
+
+@kept
+def tables_of(mapper: Mapper[Any]) -> frozenset[str]:
+    """Name the tables that a change of an object may change: its own, and those of its links."""
+    links = [link.secondary for link in mapper.relationships if link.secondary is not None]
+    tables: list[Any] = [*mapper.tables, *links]
+    return frozenset(table.name for table in tables)

@@ -16,7 +16,9 @@ import structlog
 
 from .. import logs
 
-# Seconds: how long a cache that failed is left alone, and how rarely that is logged.
+# After so many outages in a row a cache is left alone for a while: one may be this machine's own
+# hurry. Seconds: how long, and how rarely that is logged.
+OUTAGES = 3
 PAUSE = 1.0
 WARN_EVERY = 30.0
 # Seconds: how often those who wait for a value look for it, and how long a tag lives unless it is
@@ -25,6 +27,8 @@ POLL = 0.02
 # All releases share tags: what one of them writes the others forget, too.
 TAGS = "all:tag:"
 TAG_LIFETIME = 7 * 24 * 3600
+# While it is emptied others fill it: so often it is looked for what is left.
+SWEEPS = 5
 
 MISSING = object()
 
@@ -114,6 +118,7 @@ class Store:
         self.figures: Counter[str] = Counter()
         self.lock = Lock()
         self.missed: set[str] = set()
+        self.outages_in_a_row = 0
         self.away_until = 0.0
         self.quiet_until = 0.0
         self.log = structlog.get_logger().bind()
@@ -144,11 +149,11 @@ class Store:
         found = self.look(slot, codec)
         if found is None:
             return make()
-        has_lock = False
+        turn_ends = 0.0
         if not found.is_fresh:
-            has_lock, found = self.take_turn(slot, codec, found)
+            turn_ends, found = self.take_turn(slot, codec, found)
         try:
-            if found.is_fresh or (found.value is not MISSING and not has_lock):
+            if found.is_fresh or (found.value is not MISSING and not turn_ends):
                 self.count("hits" if found.is_fresh else "stale")
                 return found.value
             self.count("misses")
@@ -159,20 +164,25 @@ class Store:
                 self.keep(slot, versions, lifetime, codec.encode(value))
             return value
         finally:
-            if has_lock:
+            # A turn that has ended may be another caller's now.
+            if time.monotonic() < turn_ends:
                 self.ask(self.backend.delete, [slot.lock])
 
-    def take_turn(self, slot: Slot, codec: Codec, found: Found) -> tuple[bool, Found]:
-        """Take the right to make a value, or wait for who has it, unless the old value will do."""
+    def take_turn(self, slot: Slot, codec: Codec, found: Found) -> tuple[float, Found]:
+        """Take the right to make a value, or wait for who has it, unless the old value will do.
+
+        Tells when our turn ends, by the monotonic clock; 0 if it is not ours.
+        """
         deadline = time.monotonic() + self.patience
         while True:
-            has_lock = self.ask(self.backend.add, slot.lock, b"1", self.patience)
-            if has_lock:
+            ends = time.monotonic() + self.patience
+            is_ours = self.ask(self.backend.add, slot.lock, b"1", self.patience)
+            if is_ours:
                 # Between our look and our turn somebody may have made it.
-                return True, self.look(slot, codec) or found
-            is_away = has_lock is None
+                return ends, self.look(slot, codec) or found
+            is_away = is_ours is None
             if is_away or found.value is not MISSING or time.monotonic() >= deadline:
-                return False, found
+                return 0.0, found
             self.pause()
             found = self.look(slot, codec) or found
 
@@ -247,14 +257,20 @@ class Store:
         try:
             self.backend.delete(keys)
         except self.errors as error:
-            self.missed |= keys
+            with self.lock:
+                self.missed |= keys
             self.fail(error, is_outage=isinstance(error, self.outages))
 
     def clear(self) -> int:
         """Forget everything below our prefix, and nothing else; return how many keys it were."""
-        keys = list(self.backend.keys(self.prefix))
-        self.backend.delete(keys)
-        return len(keys)
+        forgotten = 0
+        for _ in range(SWEEPS):
+            keys = list(self.backend.keys(self.prefix))
+            if not keys:
+                break
+            self.backend.delete(keys)
+            forgotten += len(keys)
+        return forgotten
 
     def ask(self, operation: Callable[..., Any], *arguments: Any) -> Any:
         """Use the backend, if it did not just fail; None when it fails."""
@@ -263,23 +279,37 @@ class Store:
             return None
         try:
             if self.missed:
-                missed = self.missed.copy()
-                self.backend.delete(missed)
-                self.missed -= missed
-            return operation(*arguments)
+                self.catch_up()
+            answer = operation(*arguments)
         except self.errors as error:
             self.fail(error, is_outage=isinstance(error, self.outages))
             return None
+        else:
+            self.outages_in_a_row = 0
+            return answer
         finally:
             logs.add("cache_ms", (time.perf_counter() - started) * 1000)
 
+    def catch_up(self) -> None:
+        """Forget what changed while the cache was away."""
+        with self.lock:
+            missed, self.missed = self.missed, set()
+        try:
+            self.backend.delete(missed)
+        except self.errors:
+            with self.lock:
+                self.missed |= missed
+            raise
+
     def fail(self, error: Exception, *, is_outage: bool) -> None:
-        """Note a failure; after an outage leave the backend alone for a moment."""
+        """Note a failure; after some outages leave the backend alone for a moment."""
         self.count("errors")
         now = time.monotonic()
         with self.lock:
             if is_outage:
-                self.away_until = now + PAUSE
+                self.outages_in_a_row += 1
+                if self.outages_in_a_row >= OUTAGES:
+                    self.away_until = now + PAUSE
             is_due = now > self.quiet_until
             if is_due:
                 self.quiet_until = now + WARN_EVERY

@@ -58,6 +58,10 @@ class Cdn:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.tags: dict[str, list[str]] = {}
+        self.public = (
+            f"public, max-age={config['HTTP_CACHE_LIFETIME']},"
+            f" stale-while-revalidate={config['HTTP_CACHE_STALE']}"
+        )
         self.lifetime = (
             f"public, max-age={config['CDN_CACHE_LIFETIME']},"
             f" stale-while-revalidate={config['HTTP_CACHE_STALE']},"
@@ -67,7 +71,8 @@ class Cdn:
     def describe(self, response: Response) -> Response:
         """Say of a public answer how long the CDN may keep it, and under which tags."""
         control = response.headers.get("Cache-Control", "")
-        if control.startswith("public, max-age"):
+        # What a view says itself goes before, as does what static files are said to be.
+        if control == self.public:
             endpoint = request.endpoint or ""
             tags = [request.blueprint or endpoint, *self.tags.get(endpoint, [])]
             response.headers.update(provider.describe(self.lifetime, control, tags))

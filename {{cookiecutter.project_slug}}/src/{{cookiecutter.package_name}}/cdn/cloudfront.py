@@ -1,5 +1,6 @@
 """Amazon CloudFront."""
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from secrets import token_hex
@@ -51,6 +52,8 @@ def invalidate(config: Mapping[str, Any], items: Sequence[str]) -> None:
         ClientError,
     )
 
+    # It would tell where it has found the credentials.
+    logging.getLogger("botocore").setLevel(logging.WARNING)
     refused = (BotoCoreError, ClientError)
     retries = {"mode": "standard", "total_max_attempts": 4}
     try:

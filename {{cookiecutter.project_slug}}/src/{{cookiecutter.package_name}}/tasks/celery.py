@@ -226,6 +226,7 @@ class CeleryBroker(ABC):
 
     def go_through_failed(self, wanted: str | None) -> list[JobStatus]:
         """Take each failed job, and put it back; but send the wanted one to where it ran."""
+        self.check()
         statuses = []
         with self.celery.connection_for_write() as connection:
             queue = self.queue(FAILED).bind(connection.default_channel)
@@ -266,6 +267,7 @@ class CeleryBroker(ABC):
 
     def schedule(self) -> None:
         """Send what is due, until told to end."""
+        self.check()
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         setup_logging.connect(leave_logging, weak=False)
         Service(self.celery, scheduler_cls=ClaimingScheduler).start()

@@ -8,6 +8,7 @@ from kombu import Queue
 from ..config import SettingsError
 from .celery import JOBS_EXCHANGE, CeleryBroker
 from .celery_failed import FAILED
+from .celery_results import locate
 
 # Milliseconds in which a scheduler that lags behind still finds a moment taken.
 CLAIMED = 24 * 3600 * 1000
@@ -25,7 +26,7 @@ class Broker(CeleryBroker):
         if url.startswith("inline:"):
             raise SettingsError(["RESULT_URL is missing"])
         return {
-            "result_backend": url,
+            "result_backend": locate(url),
             "task_default_exchange": "jobs",
             "task_default_exchange_type": "topic",
             "broker_transport_options": {

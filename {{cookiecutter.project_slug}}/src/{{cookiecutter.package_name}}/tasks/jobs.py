@@ -75,7 +75,7 @@ class Job:
     def enqueue(self, *args: Any, reason: str = "", **kwargs: Any) -> str:
         """Have a worker run it after the commit, if a transaction is open; return the job's id."""
         call = self.prepare(*args, **kwargs)
-        call.reason = reason or describe_request()
+        call.reason = reason or get_contextvars().get("reason") or describe_request()
         tasks = current_app.extensions["tasks"]
         tasks.deliver(tasks.broker.check, lambda: tasks.broker.send(call))
         return call.id
@@ -124,6 +124,10 @@ def job(
             time_limit=time_limit,
             cron=cron,
         )
+        # By its name a message finds its job.
+        if known := JOBS.get(made.name):
+            modules = f"{known.__module__} and {made.__module__}"
+            raise ValueError(f"two jobs have the name {made.name}, in {modules}")
         JOBS[made.name] = made
         return made
 

@@ -161,6 +161,7 @@ class Broker:
 
     def work(self) -> None:
         """Serve all queues: SIGTERM ends it when the running job is done."""
+        self.check()
         worker = Worker(
             self.make_queues(Redis.from_url(self.config["BROKER_URL"])),
             job_class=FlaskJob,
@@ -179,6 +180,7 @@ class Broker:
 
     def schedule(self) -> None:
         """Send what is due, until told to end."""
+        self.check()
         scheduler = SlotScheduler(self, Redis.from_url(self.config["BROKER_URL"]))
         scheduler.start()  # type: ignore[no-untyped-call]
 

@@ -7,13 +7,14 @@ from sqlalchemy import func, select
 from {{ cookiecutter.package_name }}.catalog.transfers import cleanup, storage
 from {{ cookiecutter.package_name }}.catalog.transfers.models import Chunk, File
 from {{ cookiecutter.package_name }}.database import get_session
+from {{ cookiecutter.package_name }}.database.types import now
 
 
 def add_files(count: int, days: int) -> None:
     """Add files of an age."""
     for _ in range(count):
         file = storage.create("import")
-        file.created_at = storage.now() - timedelta(days=days)
+        file.created_at = now() - timedelta(days=days)
         writer = storage.Writer(file.id)
         writer.write(b"sku")
         writer.close()

@@ -220,6 +220,15 @@ def test_only_an_address_is_notified(client: FlaskClient, to: str) -> None:
     assert answer.status_code == 422
 
 
+def test_its_documentation_has_an_example(client: FlaskClient, category: Record) -> None:
+    document = client.get("/docs/openapi.json").get_json()
+    documented = document["paths"][IMPORTS]["post"]
+    example = documented["requestBody"]["content"]["text/csv"]["example"]
+    text = example.replace(",1,", f",{category['id']},")
+    answer = client.post(IMPORTS, data=text, content_type="text/csv")
+    assert client.get(answer.headers["Location"]).get_json()["result"]["products"] == 1
+
+
 def test_only_csv_is_taken(client: FlaskClient) -> None:
     assert client.post(IMPORTS, data=HEADER).status_code == 415
     assert client.post(IMPORTS, data=HEADER, content_type="text/plain").status_code == 415

@@ -5,9 +5,9 @@ from datetime import timedelta
 from sqlalchemy import delete, select
 
 from ...database import get_session
+from ...database.types import now
 from ...tasks import LOW, job, report
 from .models import File
-from .storage import now
 
 KEPT = timedelta(days=7)
 

@@ -2,10 +2,11 @@
 
 from datetime import datetime
 
-from sqlalchemy import DateTime, ForeignKey, LargeBinary, String, Text
+from sqlalchemy import ForeignKey, LargeBinary, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from ...database import Base
+from ...database.types import now
 
 
 class File(Base):
@@ -15,8 +16,7 @@ class File(Base):
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True)
     kind: Mapped[str] = mapped_column(String(10))
-    # In UTC.
-    created_at: Mapped[datetime] = mapped_column(DateTime, index=True)
+    created_at: Mapped[datetime] = mapped_column(default=now, index=True)
     # Not known while it is written.
     size: Mapped[int | None]
     # JSON, when the file has been read.

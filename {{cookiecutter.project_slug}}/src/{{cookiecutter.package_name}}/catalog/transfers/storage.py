@@ -1,7 +1,6 @@
 """Files in the database, written and read a chunk at a time."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from io import RawIOBase
 from typing import Any
 from uuid import uuid4
@@ -16,14 +15,9 @@ from .models import Chunk, File
 SIZE = 60_000
 
 
-def now() -> datetime:
-    """Return the time as the database keeps it: in UTC, without saying so."""
-    return datetime.now(UTC).replace(tzinfo=None)
-
-
 def create(kind: str) -> File:
     """Make a file with nothing in it."""
-    file = File(id=str(uuid4()), kind=kind, created_at=now())
+    file = File(id=str(uuid4()), kind=kind)
     get_session().add(file)
     get_session().flush()
     return file

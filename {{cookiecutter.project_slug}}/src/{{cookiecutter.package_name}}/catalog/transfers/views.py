@@ -6,9 +6,9 @@ from uuid import UUID
 
 from flask import Blueprint, Response, request, stream_with_context, url_for
 from sqlalchemy import select
-from werkzeug.exceptions import NotFound, RequestEntityTooLarge, UnsupportedMediaType
+from werkzeug.exceptions import NotFound, RequestEntityTooLarge
 
-from ...api import operation
+from ...api import Text, operation
 from ...database import get_session
 from ...errors import Problem
 from ...tasks import JobStatus, accept
@@ -24,18 +24,18 @@ blueprint = Blueprint("transfers", __name__, url_prefix="/api/v1/products")
 LIMIT = 50 * 1024 * 1024
 PART = 1024 * 1024
 
+CSV = Text("text/csv", "sku,name,price_cents,category_id,stock\nKITE-1,Red kite,1250,1,7\n")
+
 Accepted = tuple[JobStatus, int, dict[str, str]]
 
 
 @blueprint.post("/imports")
-@operation("Products", {202: JobStatus, 413: Problem, 415: Problem})
+@operation("Products", {202: JobStatus, 413: Problem, 415: Problem}, CSV)
 def create_import(query: ImportQuery) -> Accepted:
-    """Import products from a CSV file, which is the body, with `Content-Type: text/csv`.
+    """Import products from a CSV file, whose first line names the columns.
 
-    Its first line names the columns. The job's result tells which rows were refused.
+    The job's result tells which rows were refused.
     """
-    if request.mimetype != "text/csv":
-        raise UnsupportedMediaType("Send CSV, with `Content-Type: text/csv`.")
     # Kept aside until it is whole: a transaction does not wait for a slow client.
     with SpooledTemporaryFile(PART) as upload:
         receive(upload)
