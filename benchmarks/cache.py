@@ -62,7 +62,7 @@ class Project:
                     no_input=True,
                     default_config=True,
                     output_dir=str(folder / cache),
-                    extra_context={"cache": cache},
+                    extra_context={"cache": cache, "task_queue": "none"},
                 )
             )
         (folder / ".env").unlink()

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tomllib
@@ -19,6 +20,9 @@ from pytest_cookies.plugin import Cookies
 from tests.answers import PROJECT, TEMPLATE, Row
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
+
+# A shell that runs us in the background has it ignored, and so would be what we start, and stop by it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # What only the tests use: what plays Amazon, and checkers of what describes a proxy, a CDN or containers.
 EXTRAS = [

@@ -22,8 +22,8 @@ def init_app(app: Flask) -> None:
         return
     root = Path(app.config["STATIC_ROOT"]).absolute()
     built = names.read(root)
-    if not built and not app.testing:
-        structlog.get_logger().warning("static files are not built", root=str(root))
+    # Told once, by who serves pages: commands need none of them.
+    missing = [] if built or app.testing else [str(root)]
     for source in names.find_sources(app):
         if source.endpoint in built:
             app.view_functions[source.endpoint] = BuiltFiles(root / source.address)
@@ -36,6 +36,8 @@ def init_app(app: Flask) -> None:
         if endpoint in built:
             filename = values["filename"]
             values["filename"] = built[endpoint].get(filename, filename)
+        elif missing and endpoint.endswith("static"):
+            structlog.get_logger().warning("static files are not built", root=missing.pop())
 
 
 class BuiltFiles:
