@@ -20,7 +20,7 @@ STEP = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 OPTION = "standby"
-NUMBERS = ["none", "one", "two", "three", "four", "five", "six", "seven", "eight"]
+NUMBERS = ["none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 
 
 @dataclass(frozen=True)

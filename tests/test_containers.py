@@ -7,6 +7,8 @@ import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +28,15 @@ MEGABYTE = 1_000_000
 
 
 def differing(number: int) -> list[Row]:
-    """The default row, and those that have most of what no row before them has."""
-    chosen = [DEFAULT]
+    """The default row, and those that have most values, pairs of servers and examples with it."""
 
-    def news(row: Row) -> int:
-        known = {(part, before.options[part]) for before in chosen for part in PARTS}
-        return len({(part, row.options[part]) for part in PARTS} - known) * 2 + bool(row.options["example_app"])
+    def worth(others: tuple[Row, ...]) -> tuple[int, ...]:
+        rows = [row.options for row in (DEFAULT, *others)]
+        values = {(part, options[part]) for options in rows for part in PARTS}
+        pairs = {(options["wsgi_server"], options["reverse_proxy"]) for options in rows}
+        return len(values), len(pairs), sum(bool(options["example_app"]) for options in rows)
 
-    while len(chosen) < number:
-        chosen.append(max(ROWS, key=news))
-    return chosen
+    return [DEFAULT, *max(combinations(ROWS[1:], number - 1), key=worth)]
 
 
 RUN = differing(4)
@@ -134,8 +135,10 @@ def test_services_are_contained(project: Path, services: Services) -> None:
         has_own_check = bool(service.get("healthcheck", {}).get("test"))
         target = service.get("build", {}).get("target")
         stage = dockerfile.partition(f" AS {target}\n")[2].partition("\nFROM ")[0]
-        assert (has_own_check or "HEALTHCHECK" in stage) == (name != "migrate" or "HEALTHCHECK" in stage), name
-        if target is None:
+        assert has_own_check or "\nHEALTHCHECK " in stage, name
+        if target:
+            assert re.findall(r"(?m)^USER (.*)", stage) == ["10001:0"], name
+        else:
             assert re.fullmatch(r"[a-z]+:\d+(\.\d+)?", service["image"]), name
             assert service["user"] if service["image"] != "memcached:1.6" else True, name
             assert {*service["networks"]} == {"back"}, name
@@ -210,6 +213,21 @@ def test_secrets_are_demanded(project: Path, services: Services, read: Callable[
         assert not any(value in told for value in secrets.values())
     for name in {"web", "worker", "scheduler", "migrate"} & services.keys():
         assert services[name]["environment"]["FLASK_DEBUG"] == "0", name
+    # `.env` has them all; who does not use one is not told it.
+    for name, service in services.items():
+        known = service.get("environment", {})
+        for told in secrets.keys() & known.keys() - {"SECRET_KEY"}:
+            used = any(secrets[told] in known[other] for other in known.keys() - {told})
+            assert used or not known[told], (name, told)
+
+
+@each()
+def test_numbers_are_asked_for(project: Path, read: Callable[..., object]) -> None:
+    """There may be more of web and worker; of the rest there is one, whatever is asked."""
+    whole = read(project, WEB_REPLICAS="2", WORKER_REPLICAS="3")
+    assert isinstance(whole, dict), whole
+    found = {name: service["deploy"].get("replicas", 1) for name, service in whole["services"].items()}
+    assert found == dict.fromkeys(found, 1) | {"web": 2} | dict.fromkeys({"worker"} & found.keys(), 3)
 
 
 @each()
@@ -257,6 +275,7 @@ def test_containers_run(row: Row, boxed: Project) -> None:
     with boxed.running():
         assert {name for name in boxed.services if boxed.containers(name)} == expected_services(row.options)
         check_site(row, boxed)
+        check_health(boxed)
         check_restart(boxed)
         if row == DEFAULT:
             check_scale(boxed)
@@ -290,7 +309,9 @@ def check_image(row: Row, boxed: Project) -> None:
     assert len(written) > 20
     assert not [path for path in written if path not in compiled and path.rpartition("/")[2] not in lazily]
     base = re.findall(r"(?m)^FROM (\S+) AS web$", (boxed.folder / "Dockerfile").read_text(encoding="utf-8"))[0]
-    assert engine.size(image) - engine.size(f"docker.io/library/{base}") < 120 * MEGABYTE
+    whole = engine.size(image)
+    own = whole - engine.size(f"docker.io/library/{base}")
+    assert own < 120 * MEGABYTE
     labels = json.loads(engine.podman("image", "inspect", "--format", "{{json .Config.Labels}}", image))
     assert labels.keys() >= {f"org.opencontainers.image.{name}" for name in ("title", "version", "revision")}
 
@@ -312,7 +333,9 @@ def check_image(row: Row, boxed: Project) -> None:
     try:
         health = json.loads(engine.podman("image", "inspect", "--format", "{{json .HealthCheck.Test}}", image))
         wait_until(lambda: engine.try_podman("exec", container, *health[1:]).returncode == 0)
-        assert time.monotonic() - began < PATIENCE / 3
+        took = time.monotonic() - began
+        print(f"{row.id}: {whole / MEGABYTE:.0f} MB, {own / MEGABYTE:.0f} of its own; it answers after {took:.1f} s")
+        assert took < PATIENCE / 3
         assert engine.try_podman("exec", container, "touch", "/app/x").returncode
     except BaseException:
         print(boxed.log(container))
@@ -351,6 +374,22 @@ def check_job(boxed: Project) -> None:
     assert fetch(f"{boxed.site}{address}").text.startswith("sku,")
 
 
+def check_health(boxed: Project) -> None:
+    """What says that a container is healthy says no where nothing runs."""
+
+    def says_no(name: str) -> bool:
+        (container,) = boxed.containers(name)
+        words, variables, image = boxed.health(container)
+        options = ["--rm", "--network=none", *(f"--env={variable}" for variable in variables)]
+        entrypoint = f"--entrypoint={json.dumps(words)}"
+        return boxed.engine.try_podman("run", *options, entrypoint, image).returncode != 0
+
+    names = sorted(boxed.services.keys() - {"migrate"})
+    with ThreadPoolExecutor(2) as pool:
+        found = dict(zip(names, pool.map(says_no, names), strict=True))
+    assert found == dict.fromkeys(names, True)
+
+
 def check_restart(boxed: Project) -> None:
     """A service that is restarted, or killed, comes back with its data, and the rest goes on."""
     before = fetch(f"{boxed.site}/docs").status
@@ -369,10 +408,12 @@ def answers(address: str) -> int:
 
 
 def check_scale(boxed: Project) -> None:
-    """Requests reach each of two web servers, three workers are healthy, the scheduler is one."""
+    """Requests reach each of two web servers, three workers are healthy, the scheduler is one, and the same."""
+    before = boxed.containers("scheduler"), boxed.state(*boxed.containers("scheduler"))["StartedAt"]
     boxed.compose("up", "--detach", "--no-build", "--wait", "--scale", "web=2", "--scale", "worker=3")
     numbers = {name: len(boxed.containers(name)) for name in ("web", "worker", "scheduler")}
     assert numbers == {"web": 2, "worker": 3, "scheduler": 1}
+    assert before == (boxed.containers("scheduler"), boxed.state(*boxed.containers("scheduler"))["StartedAt"])
 
     def all_were_asked() -> bool:
         assert answers(f"{boxed.site}/nowhere") == 404
@@ -385,7 +426,7 @@ def check_scale(boxed: Project) -> None:
 
 def check_development(boxed: Project) -> None:
     """A changed file is served without a build."""
-    boxed.compose("stop", "--timeout", "20", "proxy")
+    boxed.compose("rm", "--force", "--stop", "proxy")
     files = ("compose.yaml", "compose.dev.yaml")
     boxed.compose("up", "--detach", "--no-build", "--no-deps", "web", files=files)
     wait_until(lambda: answers(f"{boxed.site}/health/live") == 200)
