@@ -645,12 +645,19 @@ TOO_LARGE = {
 
 @pytest.mark.parametrize(("data", "expected"), TOO_LARGE.values(), ids=TOO_LARGE)
 def test_what_is_too_large_is_refused(each_stack: Stack, data: bytes, expected: set[int]) -> None:
-    """At once, without a body being waited for."""
+    """At once, without a body being waited for, by the proxy itself (of which nginx's log tells)."""
     began = time.monotonic()
+    before = len(each_stack.proxy.logged())
     answers = statuses(send(each_stack.port, data, within=5, until=b"\r\n"))
     assert answers[:1], "no answer"
     assert answers[0] in expected
     assert time.monotonic() - began < PATIENCE / 2
+
+    def refused() -> list[dict[str, object]]:
+        return [line for line in each_stack.proxy.logged()[before:] if line["status"] == answers[0]]
+
+    wait_until(lambda: bool(refused()))
+    assert not any(line.get("application_seconds") for line in refused())
 
 
 SLOW = {
