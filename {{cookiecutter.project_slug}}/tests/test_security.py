@@ -3,6 +3,7 @@ from collections.abc import Callable
 import pytest
 from flask import Flask, Response, request, session
 from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
 
 
 def test_each_response_has_the_headers(client: FlaskClient) -> None:
@@ -25,7 +26,10 @@ def test_tls_is_demanded_once_it_was_used(client: FlaskClient) -> None:
     assert "max-age" in headers["Strict-Transport-Security"]
 
 
-@pytest.mark.parametrize(("host", "status"), [("example.com", 200), ("evil.example", 400)])
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [("example.com", 200), ("Example.com:8080", 200), ("evil.example", 400)],
+)
 def test_unknown_hosts_are_refused(make_app: Callable[..., Flask], host: str, status: int) -> None:
     app = make_app(ALLOWED_HOSTS="example.com")
     app.add_url_rule("/here", view_func=lambda: "")
@@ -45,6 +49,39 @@ def test_cookies_are_safe(make_app: Callable[..., Flask]) -> None:
     cookie = app.test_client().get("/enter").headers["Set-Cookie"]
     for attribute in ("Secure", "HttpOnly", "SameSite=Lax"):
         assert attribute in cookie
+
+
+def test_a_session_lives_until_it_is_cleared(make_app: Callable[..., Flask]) -> None:
+    app = make_app()
+
+    @app.get("/enter")
+    def enter() -> str:
+        session["user"] = 1
+        return ""
+
+    @app.get("/look")
+    def look() -> str:
+        return str(session.get("user"))
+
+    @app.get("/leave")
+    def leave() -> str:
+        session.clear()
+        return ""
+
+    client = app.test_client()
+
+    def get(path: str) -> TestResponse:
+        return client.get(path, base_url="https://localhost")
+
+    assert [get(path).text for path in ("/look", "/enter", "/look")] == ["None", "", "1"]
+    assert get("/leave").headers["Vary"] == "Cookie"
+    assert get("/look").text == "None"
+
+
+def test_a_request_without_a_session_does_not_vary_by_it(client: FlaskClient) -> None:
+    headers = client.get("/health/live", headers={"Cookie": "other=1"}).headers
+    assert "Cookie" not in headers.get("Vary", "")
+    assert "Set-Cookie" not in headers
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ def configure(level: str, *, is_readable: bool) -> None:
     structlog.configure(
         processors=common + final,
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(STANDARD_OUTPUT),
+        logger_factory=structlog.WriteLoggerFactory(STANDARD_OUTPUT),
     )
     handler = logging.StreamHandler(STANDARD_OUTPUT)
     handler.setFormatter(

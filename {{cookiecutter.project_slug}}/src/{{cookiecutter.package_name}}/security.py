@@ -5,7 +5,8 @@ from functools import lru_cache
 from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from flask import Flask, abort, request
+from flask import Flask, Request, Response, abort, request
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from werkzeug.sansio.utils import host_is_trusted
 
 HEADERS = [
@@ -29,16 +30,19 @@ def init_app(app: Flask) -> None:
         SESSION_COOKIE_SAMESITE="Lax",
         SESSION_COOKIE_SECURE=not app.debug,
     )
+    app.session_interface = Sessions(app)
     allowed = app.config["ALLOWED_HOSTS"]
 
     @lru_cache
     def is_allowed(host: str) -> bool:
-        return host_is_trusted(host, allowed)
+        return host_is_trusted(host.lower(), allowed)
 
     # Not Flask's own TRUSTED_HOSTS: a load balancer's probe names an address, not a host.
     @app.before_request
     def refuse_unknown_host() -> None:
-        if request.blueprint != "health" and not is_allowed(request.host):
+        environ = request.environ
+        host = environ.get("HTTP_HOST") or environ["SERVER_NAME"]
+        if not is_allowed(host) and request.blueprint != "health":
             abort(400, "This host is not known here.")
 
     policy = make_policy(app.config["CONTENT_SOURCES"])
@@ -56,6 +60,28 @@ def make_policy(sources: list[str]) -> str:
         "form-action 'self'; "
         "frame-ancestors 'none'"
     )
+
+
+class Sessions(SecureCookieSessionInterface):
+    """Flask's own, which cost nothing where there is none; how they are signed is settled once."""
+
+    def __init__(self, app: Flask) -> None:
+        self.signing_serializer = super().get_signing_serializer(app)
+
+    def get_signing_serializer(self, app: Flask) -> Any:  # noqa: ARG002
+        """Return what signs."""
+        return self.signing_serializer
+
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        """Read the cookie, if any came."""
+        if "HTTP_COOKIE" not in request.environ:
+            return self.session_class()
+        return super().open_session(app, request)
+
+    def save_session(self, app: Flask, session: Any, response: Response) -> None:
+        """Set the cookie, if there is anything to keep, or to forget."""
+        if session or session.accessed:
+            super().save_session(app, session, response)
 
 
 class SecurityHeaders:
