@@ -20,7 +20,22 @@ STEP = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 OPTION = "standby"
-NUMBERS = ["none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+NUMBERS = [
+    "none",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+]
 
 
 @dataclass(frozen=True)
@@ -103,7 +118,7 @@ def test_what_a_value_took() -> None:
         for pattern, wanted in MANIFEST["_files"].items()
         for path in PROJECT.glob(pattern)
         if wanted.get("database") == ["mysql"]
-    } | {*(TEMPLATE / "templates").glob("*/database-mysql.*")}
+    } | {*(TEMPLATE / "templates").glob("*/*database-mysql.*")}
     assert len(listed) == len(patterns)
     assert listed == {path.relative_to(TEMPLATE) for path in {TEMPLATE / "cookiecutter.json", *new, *index}}
     assert len(index - {PROJECT / "pyproject.toml"}) <= 3

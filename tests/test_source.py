@@ -25,7 +25,11 @@ COPIED = MANIFEST["_copy_without_render"]
 # Only these may hold a tag: several options have a line in them. Paths are below the project or below its package.
 INDEX_FILES = [
     ".env.example",
+    ".github/actions/*",
+    ".github/workflows/*",
+    ".gitlab-ci.yml",
     ".template.yaml",
+    "CONTRIBUTING.md",
     "Dockerfile",
     "LICENSE",
     "Makefile",
@@ -35,6 +39,7 @@ INDEX_FILES = [
     "deploy/nginx/*",
     "deploy/apache/*",
     "deploy/cdn/addresses.conf",
+    "docs/*",
     "pyproject.toml",
     "tests/conftest.py",
     "src/{{cookiecutter.package_name}}/__init__.py",
@@ -136,7 +141,7 @@ def test_only_index_files_hold_tags(path: Path) -> None:
 
 def test_few_kinds_of_files_hold_tags() -> None:
     """Each kind is one more syntax in which a tag has to be a comment."""
-    kinds = {path.suffix or path.name for path in TAGGED}
+    kinds = {path.suffix.replace(".yml", ".yaml") or path.name for path in TAGGED}
     assert len(kinds) <= 10, kinds
 
 
