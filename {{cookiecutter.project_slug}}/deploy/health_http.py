@@ -1,0 +1,16 @@
+"""Ends with 0 when the application server answers: for the health check of the image."""
+
+import os
+import socket
+import sys
+
+host, _, rest = (os.environ.get("BIND") or "127.0.0.1:8000").rpartition(":")
+if host == "unix":
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(4)
+    connection.connect(rest)
+else:
+    connection = socket.create_connection((host.strip("[]"), int(rest)), 4)
+with connection, connection.makefile("rb") as answer:
+    connection.sendall(b"GET /health/live HTTP/1.0\r\nHost: localhost\r\n\r\n")
+    sys.exit(b" 200 " not in answer.readline())

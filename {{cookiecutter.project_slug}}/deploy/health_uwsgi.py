@@ -1,0 +1,30 @@
+"""Ends with 0 when the application server answers: for the health check of the image."""
+
+import os
+import socket
+import struct
+import sys
+
+VARIABLES = {
+    b"REQUEST_METHOD": b"GET",
+    b"REQUEST_URI": b"/health/live",
+    b"PATH_INFO": b"/health/live",
+    b"QUERY_STRING": b"",
+    b"SERVER_PROTOCOL": b"HTTP/1.0",
+    b"SERVER_NAME": b"localhost",
+    b"SERVER_PORT": b"8000",
+    b"HTTP_HOST": b"localhost",
+}
+
+host, _, rest = (os.environ.get("BIND") or "127.0.0.1:8000").rpartition(":")
+if host == "unix":
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(4)
+    connection.connect(rest)
+else:
+    connection = socket.create_connection((host.strip("[]"), int(rest)), 4)
+with connection, connection.makefile("rb") as answer:
+    texts = [text for pair in VARIABLES.items() for text in pair]
+    table = b"".join(struct.pack("<H", len(text)) + text for text in texts)
+    connection.sendall(struct.pack("<BHB", 0, len(table), 0) + table)
+    sys.exit(b" 200 " not in answer.readline())
