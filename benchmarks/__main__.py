@@ -39,7 +39,7 @@ def main() -> None:
         servers = web.Servers(database, stack.enter_context(Redis.for_a_while()).url)
         default = projects["gunicorn"]
         default.fill(PRODUCTS, **servers.settings)
-        served, bars = web.measure(projects, servers, rounds, seconds, is_long=is_long)
+        served, settings, bars = web.measure(projects, servers, rounds, seconds, is_long=is_long)
         figures = [
             *served,
             *queries.measure(default, rounds, PRODUCTS, **servers.settings),
@@ -47,10 +47,14 @@ def main() -> None:
             bake_figure(folder, rounds),
         ]
     named = dict(zip(LETTERS, figures, strict=True))
-    for letter, one in named.items():
-        print(f"{letter:<3}{one.what}: {one.show(one.value)} (goal {one.goal:g}{one.unit}) {one.medians}", flush=True)
+    for letter, one in (named | {f"s{number}": one for number, one in enumerate(settings, 1)}).items():
+        print(
+            f"{letter:<3}{one.what}: {one.show(one.value)} {one.hoped and f'(goal {one.hoped})'} {one.medians}",
+            flush=True,
+        )
     text = report.page(
         named,
+        settings,
         PICTURE,
         command="make bench" + " ARGS=--long" * is_long,
         when=began.date().isoformat(),

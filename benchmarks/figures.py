@@ -9,7 +9,7 @@ class Figure:
 
     what: str
     value: float
-    goal: float
+    goal: float | None = None
     at_least: bool = True
     unit: str = ""
     medians: str = ""
@@ -17,7 +17,14 @@ class Figure:
     @property
     def is_reached(self) -> bool:
         """Tell whether it is as good as was hoped."""
+        if self.goal is None:
+            return True
         return self.value >= self.goal if self.at_least else self.value <= self.goal
+
+    @property
+    def hoped(self) -> str:
+        """Write the goal."""
+        return "" if self.goal is None else f"{'≥' if self.at_least else '≤'} {self.goal:g}{self.unit}"
 
     def show(self, number: float) -> str:
         """Write a number of its kind."""

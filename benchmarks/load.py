@@ -34,6 +34,7 @@ class Side(NamedTuple):
     address: str
     body: bytes
     processes: tuple[int, ...]
+    headers: tuple[str, ...] = ()
 
     def ask(self, seconds: int) -> Sample:
         """Ask without a pause; every answer is compared with what is expected."""
@@ -42,7 +43,9 @@ class Side(NamedTuple):
             expected.flush()
             command = [
                 *(program("wrk", "wrk"), "--threads=1", f"--connections={CLIENTS}", f"--duration={seconds}s"),
-                *("--timeout=30s", "--script", CHECK, "--header", f"Host: {HOST}", self.address, "--", expected.name),
+                *("--timeout=30s", "--script", CHECK, "--header", f"Host: {HOST}"),
+                *(word for header in self.headers for word in ("--header", header)),
+                *(self.address, "--", expected.name),
             ]
             used = cpu_of(self.processes)
             result = subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True)

@@ -29,7 +29,14 @@ TAIL = """
 session, limits, checks of bodies. "Flask alone" has one route, and the same server with the same settings; "gunicorn
 as it comes" has one process without threads for each CPU. "WSGI alone" is a function that returns bytes. All answer
 the same JSON.
-"""
+
+## What settings give
+
+The project on gunicorn, with one setting changed.
+
+| what | ratio | medians |
+|---|---|---|
+{settings}"""
 
 
 def machine() -> str:
@@ -61,14 +68,16 @@ def version(name: str) -> str:
     return f"{name} {found[0]}" if found else ""
 
 
-def page(figures: dict[str, Figure], picture: str, **said: object) -> str:
+def page(figures: dict[str, Figure], settings: list[Figure], picture: str, **said: object) -> str:
     """Write the page."""
-    lines = [
-        f"| {letter} | {one.what} | {one.show(one.value)}{'' if one.is_reached else ', missed'} "
-        f"| {'≥' if one.at_least else '≤'} {one.goal:g}{one.unit} | {one.medians} |\n"
-        for letter, one in figures.items()
-    ]
-    return HEAD.format(**said) + "".join(lines) + TAIL.format(picture=picture)
+    goals = "".join(f"| {letter} {row(one)} {one.hoped} | {one.medians} |\n" for letter, one in figures.items())
+    gains = "".join(f"{row(one)} {one.medians} |\n" for one in settings)
+    return HEAD.format(**said) + goals + TAIL.format(picture=picture, settings=gains)
+
+
+def row(one: Figure) -> str:
+    """Begin a line of a table."""
+    return f"| {one.what} | {one.show(one.value)}{'' if one.is_reached else ', missed'} |"
 
 
 def draw(bars: list[Bar]) -> str:

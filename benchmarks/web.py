@@ -13,6 +13,8 @@ from tests.proxies import Nginx, ask, private_folder
 
 BARE = "Flask alone, gunicorn"
 LIST = "/api/v1/products?limit=20"
+PRODUCT = "/api/v1/products/1"
+TEXT = "/docs/openapi.json"
 SYNC = ["gunicorn", "--no-control-socket", "--workers=2", "--bind={bind}", "my_service.wsgi:app"]
 
 
@@ -28,12 +30,13 @@ class Servers(NamedTuple):
         return {"DATABASE_URL": self.database, "CACHE_URL": self.cache}
 
 
-def side(port: int, path: str, *sessions: int) -> Side:
+def side(port: int, path: str, *sessions: int, **headers: str) -> Side:
     """Take an answer for what is expected of all; the second one, so that what can be kept is kept."""
-    ask(port, path)
-    reply = ask(port, path)
+    ask(port, path, **headers)
+    reply = ask(port, path, **headers)
     assert reply.status == 200, reply
-    return Side(f"http://127.0.0.1:{port}{path}", reply.body, sessions)
+    sent = tuple(f"{name.replace('_', '-')}: {value}" for name, value in headers.items())
+    return Side(f"http://127.0.0.1:{port}{path}", reply.body, sessions, sent)
 
 
 @contextmanager
@@ -58,7 +61,7 @@ def sides(projects: dict[str, Project], servers: Servers, *, is_long: bool) -> I
         for name, serving in running.items():
             port, session = stack.enter_context(serving)
             found[name] = side(port, "/small", session)
-        yield found | proxied(stack, default, settings)
+        yield found | proxied(stack, default, settings) | varied(stack, default, settings)
 
 
 def proxied(stack: ExitStack, project: Project, settings: dict[str, str]) -> dict[str, Side]:
@@ -78,19 +81,36 @@ def proxied(stack: ExitStack, project: Project, settings: dict[str, str]) -> dic
         "a static file, nginx": side(nginx.http, static, proxy),
         "a public answer, the application": side(port, LIST, session),
         "a public answer, nginx": side(nginx.http, LIST, proxy, session),
+        "text, nginx with gzip": side(nginx.http, TEXT, proxy, session, Accept_Encoding="gzip"),
+        "text, nginx without": side(nginx.http, TEXT, proxy, session),
+    }
+
+
+def varied(stack: ExitStack, project: Project, settings: dict[str, str]) -> dict[str, Side]:
+    """The same project with other settings."""
+    port, session = stack.enter_context(project.serving(settings))
+    one, one_session = stack.enter_context(project.serving({**settings, "WEB_CONCURRENCY": "1"}))
+    few = {"DATABASE_POOL_SIZE": "1", "DATABASE_POOL_OVERFLOW": "0"}
+    waiting, waiting_session = stack.enter_context(project.serving({**settings, **few}))
+    return {
+        "two processes": side(port, "/small", session),
+        "one process": side(one, "/small", one_session),
+        "connections for one request": side(port, "/small", session, Connection="close"),
+        "a product, two processes": side(port, PRODUCT, session),
+        "a product, a pool of one": side(waiting, PRODUCT, waiting_session),
     }
 
 
 def measure(
     projects: dict[str, Project], servers: Servers, rounds: int, seconds: int, *, is_long: bool
-) -> tuple[list[Figure], list[Bar]]:
+) -> tuple[list[Figure], list[Figure], list[Bar]]:
     """Let all take turns, and compare."""
     with sides(projects, servers, is_long=is_long) as all_sides:
         samples = in_turns({name: partial(one.ask, seconds) for name, one in all_sides.items()}, rounds)
     ours = [name for name in samples if name.startswith("the project")]
     fastest = max(ours, key=lambda name: median(one.requests for one in samples[name]))
 
-    def compare(what: str, above: str, below: str, goal: float) -> Figure:
+    def compare(what: str, above: str, below: str, goal: float | None = None) -> Figure:
         first, second = samples[above], samples[below]
         rate = ratio([one.requests for one in first], [one.requests for one in second])
         cpu = ratio([one.cpu for one in second], [one.cpu for one in first])
@@ -104,11 +124,19 @@ def measure(
             "a public answer: nginx / application", "a public answer, nginx", "a public answer, the application", 10
         ),
     ]
+    settings = [
+        compare("two processes / one", "two processes", "one process"),
+        compare("connections that are kept / for one request each", "two processes", "connections for one request"),
+        compare(
+            "a pool of 5 + 5 connections / of 1, for 4 threads", "a product, two processes", "a product, a pool of one"
+        ),
+        compare("text without compression / gzip", "text, nginx without", "text, nginx with gzip"),
+    ]
     bars = [
         Bar(name, median(one.requests for one in found), f"{median(one.cpu for one in found):.0f} µs CPU", name in ours)
         for name, found in samples.items()
     ]
-    return figures, bars
+    return figures, settings, bars
 
 
 def told(samples: list[Sample]) -> str:
