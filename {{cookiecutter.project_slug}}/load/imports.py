@@ -23,14 +23,16 @@ class Importer(HttpUser):
         name = random.getrandbits(64)
         rows = [f"LOAD-{name:X}-{row},Made by load,1250,{category},7" for row in range(ROWS)]
         body = "\n".join(["sku,name,price_cents,category_id,stock", *rows])
-        accepted = self.client.post("/api/v1/products/imports", data=body, headers={"Content-Type": "text/csv"})
+        kind = {"Content-Type": "text/csv"}
+        accepted = self.client.post("/api/v1/products/imports", data=body, headers=kind)
         if not accepted.ok:
             return
         began = time.perf_counter()
         state = "queued"
         while state not in ("succeeded", "failed") and time.perf_counter() - began < PATIENCE:
             time.sleep(0.5)
-            state = self.client.get(accepted.headers["Location"], name="/api/v1/jobs/ID").json()["state"]
+            job = self.client.get(accepted.headers["Location"], name="/api/v1/jobs/ID").json()
+            state = job["state"]
         self.environment.events.request.fire(
             request_type="JOB",
             name="an import, until it is done",

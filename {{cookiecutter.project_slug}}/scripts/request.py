@@ -7,7 +7,7 @@ from {{ cookiecutter.package_name }} import create_app
 
 
 def main(address: str, seconds: str) -> None:
-    """Be client and server in one process; without a socket, nothing but the application is seen."""
+    """Be client and server in one process, so that nothing but the application is seen."""
     client = create_app().test_client()
     end, number, status = time.perf_counter() + float(seconds), 0, 0
     while time.perf_counter() < end:
