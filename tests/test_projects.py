@@ -1,5 +1,6 @@
 """Every row's project passes its own tests, and the default one sets itself up as it does for its users."""
 
+import os
 import re
 import shutil
 import sys
@@ -7,16 +8,23 @@ from pathlib import Path
 
 import pytest
 
-from tests.answers import DEFAULT, FULL, each
+from tests.answers import DEFAULT, FULL, ROWS, Row, each
 from tests.conftest import Run
 from tests.services import fetch, free_port, serving
 
 
-@each()
+@each([row for row in ROWS if row != DEFAULT])
 def test_passes_its_own_tests(workspace: Path, environment: Path, run: Run) -> None:
-    """All of its tests, with all of its coverage, in the shared environment."""
+    """All of its tests, with all of its coverage, in the shared environment; the default one does so in its own."""
     result = run(environment / "python", "-m", "pytest", "-p", "no:cacheprovider", "--cov", cwd=workspace)
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.skipif("PYTEST_XDIST_WORKER" not in os.environ, reason="there is one process")
+@each([DEFAULT])
+def test_a_row_stays_with_one_process(row: Row, request: pytest.FixtureRequest) -> None:
+    """The group is in the test's name, which is how processes are told apart: not every pytest fits every xdist."""
+    assert request.node.nodeid.endswith(f"@{row.id}")
 
 
 @each([DEFAULT])

@@ -202,8 +202,8 @@ def test_secrets(cookies: Cookies) -> None:
     assert found[0]
     assert len(found[0]) == example.count("<secret>")
     assert len({*secrets}) == len(secrets)
-    assert not re.search(r"<secret>|[0-9a-f]{64}", paths[0].read_text(encoding="utf-8").replace(found[0][0], ""))
     for path in paths:
+        assert "<secret>" not in path.read_text(encoding="utf-8")
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 

@@ -131,14 +131,6 @@ def test_every_database_is_proved() -> None:
     assert {*OPTIONS["database"]} == SERVERS.keys() | EMBEDDED
 
 
-@each(SERVED)
-def test_tests_pass(workspace: Path, environment: Path, run: Run, database: Database) -> None:
-    """The project's own tests with all of their coverage, on the server instead of the embedded default."""
-    command = ["python", "-m", "pytest", "-p", "no:cacheprovider", "--cov"]
-    result = run(environment / command[0], *command[1:], cwd=workspace, TEST_DATABASE_URL=database.url)
-    assert result.returncode == 0, result.stdout + result.stderr
-
-
 @each(STORED)
 def test_settings_are_demanded(production: Production) -> None:
     """Without them there is no start, and all of them are named."""
