@@ -9,7 +9,7 @@ NAME =
 OUT =
 
 .DEFAULT_GOAL := help
-.PHONY: help setup new test check format bench
+.PHONY: help setup new test check format bench alarm
 
 help: ## list these verbs
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -34,6 +34,9 @@ format: $(READY) ## format the template's own code, and mend what ruff can
 
 bench: $(READY) ## measure, and write docs/performance.md; longer and more: ARGS=--long
 	$(BIN)/python -m benchmarks $(ARGS)
+
+alarm: $(READY) ## count the instructions of a request, and compare them with those of before; UPDATE=1 takes them over
+	$(BIN)/python -m benchmarks.alarm
 
 $(READY): requirements.txt
 	@command -v "$(PYTHON)" >/dev/null || { echo "Python 3.11 or newer is needed: install it, or name it: make PYTHON=/path/to/python" >&2; exit 1; }

@@ -57,11 +57,8 @@ def main(result: str) -> None:
     """Count each kind of request; dumps are in a folder of the same name."""
     from my_service.wsgi import app  # noqa: PLC0415 - a peer's where one is measured
 
-    addresses = ADDRESSES
-    if kept := app.view_functions.get("catalog.list_products"):
-        app.add_url_rule("/made", "made", kept.__wrapped__)
-    else:
-        addresses = {"small JSON": "/small"}
+    rules = {rule.rule for rule in app.url_map.iter_rules()}
+    addresses = {name: address for name, address in ADDRESSES.items() if address in rules}
     # Each request is logged, as in production; to nobody.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     folder = Path(result).with_suffix("")

@@ -5,11 +5,10 @@ import os
 import sys
 from pathlib import Path
 
-from flask import Flask
-from my_service import create_app
 from my_service.catalog.models import Category, Product
 from my_service.catalog.queries import page_of_products
 from my_service.database import get_engine, get_session
+from my_service.wsgi import app
 from sqlalchemy import Select, event, func, insert, select, update
 from sqlalchemy.orm import lazyload
 
@@ -24,7 +23,7 @@ CATEGORIES = 1000
 REQUESTS = {"eager": 50, "N+1": 25, "made": 100, "kept": 500, "page 1": 100, "page 1,000": 100}
 
 
-def spread(app: Flask) -> None:
+def spread() -> None:
     """Give the products many categories."""
     with app.app_context():
         session = get_session()
@@ -35,7 +34,7 @@ def spread(app: Flask) -> None:
         session.commit()
 
 
-def add_lists(app: Flask) -> None:
+def add_lists() -> None:
     """Add the same list twice: as the example loads it, and as one who forgets how."""
     # The example's models raise an error where this happens.
     forgetful = select(Product).options(lazyload(Product.category)).order_by(Product.name, Product.id).limit(PAGE)
@@ -46,10 +45,9 @@ def add_lists(app: Flask) -> None:
             return [[product.name, product.category.name] for product in products]
 
         app.add_url_rule(f"/{name}", name, view)
-    app.add_url_rule("/made", "made", app.view_functions["catalog.list_products"].__wrapped__)
 
 
-def find_page(app: Flask) -> str:
+def find_page() -> str:
     """Walk to a page far away, and give its address."""
     address = f"/made?limit={PAGE}"
     for _ in range(PAGES - 1):
@@ -58,7 +56,7 @@ def find_page(app: Flask) -> str:
     return address
 
 
-def count_queries(app: Flask, address: str) -> int:
+def count_queries(address: str) -> int:
     """Count what a request asks the database."""
     seen: list[object] = []
     with app.app_context():
@@ -69,16 +67,15 @@ def count_queries(app: Flask, address: str) -> int:
 
 def main(rounds: str, result: str) -> None:
     """Let all take turns."""
-    app = create_app()
-    spread(app)
-    add_lists(app)
+    spread()
+    add_lists()
     addresses = {
         "eager": "/eager",
         "N+1": "/N+1",
         "made": "/made",
         "kept": LIST,
         "page 1": f"/made?limit={PAGE}",
-        "page 1,000": find_page(app),
+        "page 1,000": find_page(),
     }
     # Each request is logged, as in production; to nobody.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -88,7 +85,7 @@ def main(rounds: str, result: str) -> None:
             figure = measure(make_request(app.wsgi_app, address), REQUESTS[name])["wall"]
             if number:  # the first one warms up
                 figures[name].append(figure)
-    queries = {name: count_queries(app, addresses[name]) for name in ("eager", "N+1")}
+    queries = {name: count_queries(addresses[name]) for name in ("eager", "N+1")}
     Path(result).write_text(json.dumps({"rounds": figures, "queries": queries}), encoding="utf-8")
 
 

@@ -19,7 +19,11 @@ from tests.services import free_port, serving
 PACKAGE = "my_service"
 PEERS = Path(__file__).with_name("peers")
 SMALL = {"message": "It runs.", "numbers": [1, 2, 3]}
-ROUTE = f"\n\napp.add_url_rule('/small', 'small', lambda: {SMALL!r})\n"
+ROUTES = f"""
+
+app.add_url_rule("/small", "small", lambda: {SMALL!r})
+app.add_url_rule("/made", "made", app.view_functions["catalog.list_products"].__wrapped__)
+"""
 
 SETTINGS = {
     "SECRET_KEY": "8f2c1b7e9d3a4f6085c1e2d7b9a0f3c4",
@@ -37,7 +41,7 @@ SETTINGS = {
 
 
 class Project:
-    """A render, with one more route that answers a small JSON."""
+    """A render, with two more routes: a small JSON, and a list that no cache keeps."""
 
     def __init__(self, folder: Path, programs: Path, **answers: str) -> None:
         """Render it."""
@@ -48,7 +52,7 @@ class Project:
         self.folder, self.programs = Path(made), programs
         (self.folder / ".env").unlink()
         with (self.folder / "src" / PACKAGE / "wsgi.py").open("a", encoding="utf-8") as wsgi:
-            wsgi.write(ROUTE)
+            wsgi.write(ROUTES)
         makefile = (self.folder / "Makefile").read_text(encoding="utf-8")
         found = re.search(r"(?m)^\t.* --no-override -- (.*)$", makefile)
         assert found
