@@ -11,7 +11,7 @@ import yaml
 from tests.answers import DEFAULT, Row, Value, each
 from tests.conftest import Run
 
-PAGES = ("CONTRIBUTING.md", "docs/architecture.md", "docs/incidents.md", "docs/runbook.md")
+PAGES = ("CONTRIBUTING.md", "docs/architecture.md", "docs/incidents.md", "docs/performance.md", "docs/runbook.md")
 # Commands of Compose that take names of services, and the options of theirs that take a value.
 TAKE_SERVICES = {"build", "logs", "ps", "pull", "restart", "stats", "stop", "up"}
 RUN_IN_ONE = {"exec", "run"}
