@@ -24,9 +24,14 @@ def measure(project: Project, rounds: int, **settings: str) -> list[Figure]:
 
     made = in_turns({"ours": lambda: construct(OURS), "bare": lambda: construct(BARE)}, rounds)
     started = in_turns({"start": lambda: until_first_answer(project, **settings)}, rounds)["start"]
-    workers = [memory_of_a_worker(project, **settings) for _ in range(2)]
     return [
-        Figure("memory of one more worker, after preload (PSS)", median(workers), 30, at_least=False, unit=" MB"),
+        Figure(
+            "memory of one more worker, after preload (PSS)",
+            memory_of_a_worker(project, **settings),
+            30,
+            at_least=False,
+            unit=" MB",
+        ),
         Figure("start to first answer", median(started), 1.5, at_least=False, unit=" s"),
         Figure(
             "import and `create_app()`: the project / Flask alone",

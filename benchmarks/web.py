@@ -15,7 +15,7 @@ BARE = "Flask alone, gunicorn"
 LIST = "/api/v1/products?limit=20"
 PRODUCT = "/api/v1/products/1"
 TEXT = "/docs/openapi.json"
-SYNC = ["gunicorn", "--no-control-socket", "--workers=2", "--bind={bind}", "my_service.wsgi:app"]
+SYNC = ["gunicorn", "--no-control-socket", "--bind={bind}", "my_service.wsgi:app"]
 
 
 class Servers(NamedTuple):
@@ -28,6 +28,11 @@ class Servers(NamedTuple):
     def settings(self) -> dict[str, str]:
         """As a project takes them."""
         return {"DATABASE_URL": self.database, "CACHE_URL": self.cache}
+
+    @property
+    def alone(self) -> dict[str, str]:
+        """With one process: of several, chance gives one more connections than another, and it is what is measured."""
+        return {**self.settings, "WEB_CONCURRENCY": "1"}
 
 
 def side(port: int, path: str, *sessions: int, **headers: str) -> Side:
@@ -43,25 +48,25 @@ def side(port: int, path: str, *sessions: int, **headers: str) -> Side:
 def sides(projects: dict[str, Project], servers: Servers, *, is_long: bool) -> Iterator[dict[str, Side]]:
     """Start all of them; who is not asked takes nothing of the processor."""
     with ExitStack() as stack:
-        default, settings = projects["gunicorn"], servers.settings
+        default, settings = projects["gunicorn"], servers.alone
         running = {
             BARE: default.serving(settings, "bare"),
             "the project, gunicorn": default.serving(settings),
             "Flask alone, gunicorn as it comes": default.serving(settings, "bare", SYNC),
             "WSGI alone, gunicorn": default.serving(settings, "raw"),
-            "the project, uwsgi": projects["uwsgi"].serving(settings),
             "the project, granian": projects["granian"].serving(settings),
         }
         for name in ("uwsgi", "granian") if is_long else ():
             running[f"Flask alone, {name}"] = projects[name].serving(settings, "bare")
             running[f"WSGI alone, {name}"] = projects[name].serving(settings, "raw")
         if is_long:
+            running["the project, uwsgi"] = projects["uwsgi"].serving(settings)
             running["the project, gunicorn with gevent"] = default.serving({**settings, "WEB_WORKER_CLASS": "gevent"})
         found = {}
         for name, serving in running.items():
             port, session = stack.enter_context(serving)
             found[name] = side(port, "/small", session)
-        yield found | proxied(stack, default, settings) | varied(stack, default, settings)
+        yield found | proxied(stack, default, servers.settings) | varied(stack, default, servers)
 
 
 def proxied(stack: ExitStack, project: Project, settings: dict[str, str]) -> dict[str, Side]:
@@ -86,19 +91,23 @@ def proxied(stack: ExitStack, project: Project, settings: dict[str, str]) -> dic
     }
 
 
-def varied(stack: ExitStack, project: Project, settings: dict[str, str]) -> dict[str, Side]:
+def varied(stack: ExitStack, project: Project, servers: Servers) -> dict[str, Side]:
     """The same project with other settings."""
-    port, session = stack.enter_context(project.serving(settings))
-    one, one_session = stack.enter_context(project.serving({**settings, "WEB_CONCURRENCY": "1"}))
-    few = {"DATABASE_POOL_SIZE": "1", "DATABASE_POOL_OVERFLOW": "0"}
-    waiting, waiting_session = stack.enter_context(project.serving({**settings, **few}))
-    return {
-        "two processes": side(port, "/small", session),
-        "one process": side(one, "/small", one_session),
+    port, session = stack.enter_context(project.serving(servers.alone))
+    few = {"DATABASE_POOL_SIZE": "1", "DATABASE_POOL_OVERFLOW": "9"}
+    again, again_session = stack.enter_context(project.serving({**servers.alone, **few}))
+    found = {
         "connections for one request": side(port, "/small", session, Connection="close"),
-        "a product, two processes": side(port, PRODUCT, session),
-        "a product, a pool of one": side(waiting, PRODUCT, waiting_session),
+        "a product, a pool": side(port, PRODUCT, session),
+        "a product, a pool of one": side(again, PRODUCT, again_session),
     }
+    for name, settings in {"one process": servers.alone, "two processes": servers.settings}.items():
+        port, session = stack.enter_context(project.serving({**settings, "TRUSTED_PROXY_HOPS": "1"}))
+        folder = stack.enter_context(private_folder())
+        nginx = Nginx(project.folder, folder, f"127.0.0.1:{port}")
+        proxy = stack.enter_context(nginx.running()).pid
+        found[name] = side(nginx.http, "/small", proxy, session)
+    return found
 
 
 def measure(
@@ -125,10 +134,16 @@ def measure(
         ),
     ]
     settings = [
-        compare("two processes / one", "two processes", "one process"),
-        compare("connections that are kept / for one request each", "two processes", "connections for one request"),
+        compare("two processes / one, behind nginx", "two processes", "one process"),
         compare(
-            "a pool of 5 + 5 connections / of 1, for 4 threads", "a product, two processes", "a product, a pool of one"
+            "connections that are kept / for one request each",
+            "the project, gunicorn",
+            "connections for one request",
+        ),
+        compare(
+            "4 threads: 5 database connections that are kept / 1, and 9 that are not",
+            "a product, a pool",
+            "a product, a pool of one",
         ),
         compare("text without compression / gzip", "text, nginx without", "text, nginx with gzip"),
     ]
