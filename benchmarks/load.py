@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple, TypeVar
@@ -70,7 +70,7 @@ def cpu_of(sessions: Sequence[int]) -> float:
     return ticks / TICKS
 
 
-def in_turns(sides: dict[str, Callable[[], Figures]], rounds: int) -> dict[str, list[Figures]]:
+def in_turns(sides: Mapping[str, Callable[[], Figures]], rounds: int) -> dict[str, list[Figures]]:
     """Let all sides take turns; the first round warms up, and does not count."""
     found: dict[str, list[Figures]] = {name: [] for name in sides}
     for number in range(rounds + 1):

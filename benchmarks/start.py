@@ -56,7 +56,7 @@ def memory_of_a_worker(project: Project, **settings: str) -> float:
     for number in (1, 3):
         with project.serving({**settings, "WEB_CONCURRENCY": str(number)}) as (port, session):
             address = f"http://127.0.0.1:{port}/small"
-            Side(address, b'{"message":"It runs.","numbers":[1,2,3]}', (session,)).ask(2)
+            Side(address, b'{"message":"It runs.","numbers":[1,2,3]}', (session,)).ask(1)
             found.append(sum(proportional_size(process) for process in members(session)))
     return (found[1] - found[0]) / 2 / MEGABYTE
 

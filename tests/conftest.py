@@ -131,3 +131,13 @@ def environment(request: pytest.FixtureRequest) -> Path:
             subprocess.run([*uv, *install, *wanted], check=True)
             (folder / "ready").touch()
     return folder / "venv" / "bin"
+
+
+def lend(project: Path, programs: Path, *made: str) -> dict[str, str]:
+    """Give a project the programs of another environment, as if it had set itself up; the variables to run with."""
+    (project / ".venv").mkdir()
+    for part in ("bin", "lib", "pyvenv.cfg"):
+        (project / ".venv" / part).symlink_to(programs.parent / part)
+    for name in (".done", *made):
+        (project / ".venv" / name).touch()
+    return {"PYTHONPATH": str(project / "src"), "PATH": f"{programs}:{os.environ['PATH']}"}

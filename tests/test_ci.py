@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from tests.answers import DEFAULT, OPTIONS, ROWS, TEMPLATE, Row, Value, each
-from tests.conftest import Run
+from tests.conftest import Run, lend
 from tests.services import PATIENCE, MariaDB, Memcached, PostgreSQL, RabbitMQ, Redis, RedisBroker, Server
 from tests.test_updates import CRUFT, Repository, created, second, upstream  # noqa: F401 - a fixture
 
@@ -334,14 +334,6 @@ def covering() -> list[Row]:
     return chosen
 
 
-def arm(workspace: Path, environment: Path) -> dict[str, str]:
-    """Give a project the programs of the shared environment, as if it had set itself up."""
-    (workspace / ".venv").mkdir()
-    (workspace / ".venv" / "bin").symlink_to(environment)
-    (workspace / ".venv" / ".done").touch()
-    return {"PYTHONPATH": "src", "CI": "true", "PATH": f"{environment}:{os.environ['PATH']}"}
-
-
 def execute(script: str, workspace: Path, **variables: str) -> tuple[int, str]:
     """Run a script of a job as a runner does, and end what it has left behind; its code and what it said."""
     log = workspace / "log"
@@ -382,7 +374,12 @@ def test_the_job_on_servers(
         found = re.search(r"://(?:[^@/]*@)?([^/:]+)(:\d+)", url)
         return servers[hosts.get(found[1] + found[2], found[1])] if found else url
 
-    variables = {**bare, **arm(workspace, environment), **{name: own(url) for name, url in variables.items()}}
+    variables = {
+        **bare,
+        **lend(workspace, environment),
+        "CI": "true",
+        **{name: own(url) for name, url in variables.items()},
+    }
     code, said = execute(script, workspace, **variables)
     assert code == 0, said
     assert "Required test coverage of 100" in said
@@ -400,7 +397,7 @@ SQLITE = next(row for row in ROWS if row.options["database"] == "sqlite" and row
 @each([SQLITE])
 def test_drift_is_found(workspace: Path, environment: Path, bare: dict[str, str]) -> None:
     """A model that has what no migration does."""
-    variables = {**bare, **arm(workspace, environment)}
+    variables = {**bare, **lend(workspace, environment), "CI": "true"}
     code, said = execute("make drift", workspace, **variables)
     assert code == 0, said
     (models,) = workspace.glob("src/*/catalog/models.py")

@@ -8,7 +8,7 @@ import yaml
 from pytest_cookies.plugin import Cookies
 
 from tests.answers import DEFAULT, ROWS, TEMPLATE, each
-from tests.conftest import Run, declared
+from tests.conftest import Run, declared, lend
 from tests.test_source import tracked
 
 # test_renders.py proves these of each row.
@@ -17,8 +17,7 @@ PROVED = "format,lint,types"
 
 def begin(project: Path, programs: Path, run: Run) -> None:
     """Keep a project by git as its team would, with the programs of the shared environment."""
-    (project / ".venv").mkdir()
-    (project / ".venv" / "bin").symlink_to(programs)
+    lend(project, programs)
     for words in (["init", "--quiet"], ["add", "--all"]):
         assert run("git", *words, cwd=project).returncode == 0
 

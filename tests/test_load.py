@@ -1,13 +1,12 @@
 """`make load` and `make profile` of a project, as its Makefile has them."""
 
-import os
 import re
 from pathlib import Path
 
 import pytest
 
 from tests.answers import DEFAULT, MINIMAL, Row, each
-from tests.conftest import Run
+from tests.conftest import Run, lend
 from tests.edge import application_server
 
 # What no load reaches.
@@ -17,12 +16,7 @@ ENOUGH = "100000/second"
 @pytest.fixture
 def armed(workspace: Path, environment: Path) -> dict[str, str]:
     """A project that has set itself up, with the programs of the shared environment."""
-    (workspace / ".venv").mkdir()
-    for part in ("bin", "lib", "pyvenv.cfg"):
-        (workspace / ".venv" / part).symlink_to(environment.parent / part)
-    for made in (".done", ".built", ".load"):
-        (workspace / ".venv" / made).touch()
-    return {"PYTHONPATH": str(workspace / "src"), "PATH": f"{environment}:{os.environ['PATH']}"}
+    return lend(workspace, environment, ".built", ".load")
 
 
 @each([DEFAULT, MINIMAL])

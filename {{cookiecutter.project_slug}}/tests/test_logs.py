@@ -7,6 +7,7 @@ import pytest
 import structlog
 from flask import Flask
 from structlog.contextvars import bind_contextvars
+from structlog.testing import capture_logs
 
 from {{ cookiecutter.package_name }} import logs
 
@@ -50,6 +51,13 @@ def test_all_lines_of_a_request_carry_its_id(
     app.test_client().get("/nowhere")
     (request,) = logged()
     assert "leak" not in request
+
+
+def test_lines_can_be_captured(make_app: Callable[..., Flask]) -> None:
+    app = make_app()
+    with capture_logs() as lines:
+        app.test_client().get("/nowhere")
+    assert [line["status"] for line in lines] == [404]
 
 
 def test_any_text_and_value_can_be_logged(
