@@ -36,12 +36,15 @@ def test_load(row: Row, workspace: Path, environment: Path, armed: dict[str, str
         RATE_LIMIT=ENOUGH,
         RATE_LIMIT_WRITES=ENOUGH,
     ) as upstream:
-        asked = run("make", "load", f"URL=http://{upstream.bind}", "SECONDS=8", "USERS=60", cwd=workspace, **armed)
+        asked = run("make", "load", f"URL=http://{upstream.bind}", "SECONDS=8", "USERS=30", cwd=workspace, **armed)
     told = asked.stdout + asked.stderr
     assert asked.returncode == 0, told
-    expected = {"/docs", "/health/live"}
+    # What clients choose by chance, and so few of them that none may choose it in this time, is not expected.
+    expected = {"/docs"}
     if row.options["example_app"]:
         expected |= {"/api/v1/products", "/api/v1/products/ID, again", "an import, until it is done"}
+    else:
+        expected |= {"/health/live"}
     (page,) = (path.read_text(encoding="utf-8") for path in workspace.glob("load.html"))
     for name in expected:
         assert re.search(rf"(GET|JOB) +{re.escape(name)} +\d+ +0\(", told), told
