@@ -34,6 +34,7 @@ def walk(group, prefix):
 
 walk(app.cli, [])
 """
+VARIABLE = re.compile(r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b")
 BUILT_IN = {"routes", "run", "shell"}
 
 
@@ -70,16 +71,25 @@ def known(project: Path, environment: Path, run: Run) -> set[str]:
     return {*result.stdout.splitlines()} | BUILT_IN
 
 
+def settings(project: Path) -> set[str]:
+    """The variables that a project's own files name: its code, its settings, its containers."""
+    files = [path for path in project.rglob("*") if path.is_file() and path.suffix != ".md"]
+    return {name for path in files for name in VARIABLE.findall(path.read_text(encoding="utf-8", errors="ignore"))}
+
+
 def flaws(project: Path, known: set[str], texts: dict[str, str]) -> Iterator[str]:
-    """Name each command that is not there."""
+    """Name each command and each variable that is not there."""
+    variables = settings(project)
     verbs = {*re.findall(r"(?m)^([a-z]+):", (project / "Makefile").read_text(encoding="utf-8"))}
     services: set[str] = set()
     for name in ("compose.yaml", "compose.dev.yaml"):
         services |= yaml.safe_load((project / name).read_text(encoding="utf-8"))["services"].keys()
     for path, text in texts.items():
+        # What `TEST_X` says is `X` for a project's tests.
+        named = {name.removeprefix("TEST_") for command in commands(text) for name in VARIABLE.findall(command)}
+        yield from (f"{path}: {name}" for name in named - variables)
         for words in parts(text, "make"):
-            named = [word for word in words if re.fullmatch(r"[a-z]+", word)]
-            yield from (f"{path}: make {word}" for word in named if word not in verbs)
+            yield from (f"{path}: make {word}" for word in words if re.fullmatch(r"[a-z]+", word) and word not in verbs)
         for words in parts(text, "flask"):
             yield from (f"{path}: flask {flaw}" for flaw in flaws_of_flask(words, known))
         for words in parts(text, "docker compose"):
@@ -135,6 +145,7 @@ def test_commands_are_there(project: Path, known: set[str]) -> None:
         "`docker compose logs --since 10m webb`",
         "`docker compose exec -T web flask seeds`",
         "`docker compose halt`",
+        "`DATABASE_POOLS`",
     ],
 )
 @each([DEFAULT])
