@@ -3,38 +3,38 @@
 import random
 from typing import Any
 
-from locust import HttpUser, between, task
+import locust
 
 PRODUCTS = "/api/v1/products"
 
 
-class Customer(HttpUser):
+class Customer(locust.HttpUser):
     """Looks from page to page, and at single products."""
 
     weight = 20
     # Seconds that a person takes.
-    wait_time = between(0.5, 2)
+    wait_time = locust.between(0.5, 2)
 
     def on_start(self) -> None:
         """Begin with the first page."""
         self.categories = self.client.get("/api/v1/categories").json()
         self.after = ""
 
-    @task(6)
+    @locust.task(6)
     def browse(self) -> None:
         """Turn the page."""
         page = self.client.get(PRODUCTS, params={"after": self.after}, name=PRODUCTS).json()
         self.after = page["next"] or ""
         self.seen = page["items"]
 
-    @task(3)
+    @locust.task(3)
     def search(self) -> None:
         """Look what a category has, or what is sold out."""
         category = random.choice(self.categories)
         parameters = {"category_id": category["id"], "sold_out": random.choice([True, False])}
         self.client.get(PRODUCTS, params=parameters, name=f"{PRODUCTS}?category_id=")
 
-    @task(3)
+    @locust.task(3)
     def look(self) -> None:
         """Look at a product, and once more: the second answer has no body."""
         for product in getattr(self, "seen", [])[:1]:
@@ -44,13 +44,13 @@ class Customer(HttpUser):
             self.client.get(address, headers=tag, name=f"{PRODUCTS}/ID, again")
 
 
-class Editor(HttpUser):
+class Editor(locust.HttpUser):
     """Adds a product, changes it and removes it; `RATE_LIMIT_WRITES` has to allow it."""
 
     weight = 2
-    wait_time = between(1, 3)
+    wait_time = locust.between(1, 3)
 
-    @task
+    @locust.task
     def write(self) -> None:
         """Leave the catalog as it was."""
         (category, *_) = self.client.get("/api/v1/categories").json()

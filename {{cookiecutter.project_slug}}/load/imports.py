@@ -3,20 +3,20 @@
 import random
 import time
 
-from locust import HttpUser, constant, task
+import locust
 
 ROWS = 1000
 PATIENCE = 60  # seconds
 
 
-class Importer(HttpUser):
+class Importer(locust.HttpUser):
     """Imports a file; a worker has to run, or the server does it at once."""
 
     weight = 1
     # Seconds between two files.
-    wait_time = constant(10)
+    wait_time = locust.constant(10)
 
-    @task
+    @locust.task
     def import_products(self) -> None:
         """Send a file, and ask until its job has ended."""
         category = self.client.get("/api/v1/categories").json()[0]["id"]
