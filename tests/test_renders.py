@@ -2,8 +2,8 @@
 
 import ast
 import configparser
+import fcntl
 import json
-import os
 import re
 import subprocess
 import tomllib
@@ -120,8 +120,10 @@ def test_types(project: Path, environment: Path, run: Run, request: pytest.Fixtu
     assert request.config.cache
     # Most of the work is what projects depend on. Modules of a project differ from row to row, and mypy notices that;
     # but two processes must not write at once.
-    cache = request.config.cache.mkdir(f"mypy-{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}")
-    check("mypy", "--cache-dir", cache, cwd=project, environment=environment, run=run)
+    cache = request.config.cache.mkdir("mypy")
+    with (cache / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        check("mypy", "--cache-dir", cache, cwd=project, environment=environment, run=run)
 
 
 @each()
