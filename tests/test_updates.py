@@ -341,7 +341,7 @@ def test_a_project_follows_its_template(
     assert project.read("uv.lock") == LOCK
 
     if way is Make:  # the others have the same files
-        project.run(environment / "python", "-m", "pytest", "-p", "no:cacheprovider", "--cov")
+        project.run(environment / "python", "-m", "pytest", "-p", "no:cacheprovider")
 
 
 # --- conflicts, and what is none -------------------------------------------------------------------------------------
