@@ -28,7 +28,7 @@ TAIL = """
 "The project" is the render of the default answers, with all that it does for a request: id, log line, headers, hosts,
 session, limits, checks of bodies. "Flask alone" has one route, and the same server with the same settings; "gunicorn
 as it comes" has no threads. "WSGI alone" is a function that returns bytes. All answer the same JSON, each from one
-process: of several without a proxy, chance gives one more connections than another. What nginx is compared with has two.
+process: of several without a proxy, chance gives one more connections than another. What nginx stands before has two.
 Why goals are missed is told in [decisions.md](decisions.md), as is the size of an image, which `make test` builds.
 
 ## What settings give
