@@ -1,48 +1,80 @@
-# `make new` makes a project; the rest is for work on the template. Python 3.11 or newer is all that must be there.
+# `make new` creates a project; the other targets are for work on the template. It needs Python 3.11 or newer.
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
-SOURCE := hooks tests benchmarks presets
-# Of the environment they would mean something else.
+COOKIECUTTER := .venv/.cookiecutter
+SOURCE := hooks tests benchmarks scripts
+# Set here, so that environment variables with these names have no effect.
 PRESET =
 NAME =
 OUT =
+# Tests of the template's source, and of the default project and the smallest one: render, format, lint, types, documents.
+QUICK := $(patsubst %,tests/test_%.py,source language docs trees renders documents) \
+	-k "(source or language or docs or default or minimal) and not ordinary_code"
+unexport PIP_PREFIX PIP_TARGET PIP_USER
 
 .DEFAULT_GOAL := help
-.PHONY: help setup new test check format bench alarm
+.PHONY: help setup new test test-quick check format bench bench-check screenshots
 
-help: ## list these verbs
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
+##@ Create a project
 
-setup: $(READY) ## build .venv, with everything pinned and hashed
+new: $(COOKIECUTTER) ## create a project beside this folder; skip questions: PRESET=public-web NAME='Blue Shop' OUT=..
+	@$(BIN)/python scripts/new_project.py $(ARGS)
 
-new: $(READY) ## make a project, and ask; PRESET=public-web NAME='Blue Shop' OUT=.. asks nothing; cookiecutter's own in ARGS
-	@answers=$$($(BIN)/python presets/check.py "$$PRESET") && $(BIN)/cookiecutter . \
-		$${answers:+--no-input --config-file "$$answers"} $${OUT:+--output-dir "$$OUT"} $${NAME:+project_name="$$NAME"} $(ARGS)
+##@ Work on the template
 
-test: $(READY) ## prove every combination of answers: ARGS="-k default" picks some tests
+setup: $(READY) ## build .venv with pinned and hashed packages
+
+test-quick: $(READY) ## test the source, the default project and the smallest one, in less than a minute
+	$(BIN)/pytest $(QUICK) $(ARGS)
+
+test: $(READY) ## test every pair of answers, in up to 45 minutes; ARGS="-k default" selects tests
+	@echo "All tests take up to 45 minutes. For a quick check: make test-quick"
 	$(BIN)/pytest $(ARGS)
 
-check: $(READY) ## format, lint and types of the template's own code
+check: $(READY) ## check format, lint and types of the template's own code
 	$(BIN)/ruff format --check $(SOURCE)
 	$(BIN)/ruff check $(SOURCE)
 	$(BIN)/mypy $(SOURCE)
 
-format: $(READY) ## format the template's own code, and mend what ruff can
-	$(BIN)/ruff check --fix $(SOURCE)
-	$(BIN)/ruff format $(SOURCE)
+format: $(READY) ## format the template's own code and fix what ruff can fix
+	@$(BIN)/ruff check --fix-only $(SOURCE); $(BIN)/ruff format $(SOURCE); $(BIN)/ruff check $(SOURCE)
 
-bench: $(READY) ## measure, and write docs/performance.md; longer and more: ARGS=--long
+##@ Measure
+
+bench: $(READY) ## measure a project beside bare Flask and write docs/performance.md; longer: ARGS=--long
 	$(BIN)/python -m benchmarks $(ARGS)
 
-alarm: $(READY) ## count the instructions of a request, and compare them with those of before; UPDATE=1 takes them over
-	$(BIN)/python -m benchmarks.alarm
+bench-check: $(READY) ## compare the instructions of a request with benchmarks/baseline.json; UPDATE=1 replaces it
+	$(BIN)/python -m benchmarks.bench_check
 
-$(READY): requirements.txt
-	@command -v "$(PYTHON)" >/dev/null || { echo "Python 3.11 or newer is needed: install it, or name it: make PYTHON=/path/to/python" >&2; exit 1; }
-	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ": name another one with make PYTHON=/path/to/python")'
-	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { echo "Python cannot make virtual environments: on Debian and Ubuntu, apt-get install python3-venv" >&2; exit 1; }
+##@ Document
+
+screenshots: $(READY) ## create the images of the documentation; needs Chromium
+	$(BIN)/python scripts/screenshots.py
+
+##@ Help
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^##@ /{printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# The requirements files are complete, so pip resolves nothing. Installing pip into .venv takes longer than everything else, so .venv has
+# its own pip only if Python has none. `make new` compiles only the modules that it imports. Tests start hundreds of programs of .venv that
+# write no bytecode: without compiled modules each takes a second.
+install = if [ -x $(BIN)/pip ]; then $(BIN)/pip "$$@"; else "$(PYTHON)" -m pip --python $(BIN)/python "$$@"; fi
+define INSTALL
+@set -- install --quiet --disable-pip-version-check --no-compile --no-deps --require-hashes -r $<; $(install)
+@touch $@
+endef
+
+$(COOKIECUTTER): requirements-new.txt requirements.txt
+	@command -v "$(PYTHON)" >/dev/null || { echo "Python 3.11 or newer is needed: install it, or pass its path: make PYTHON=/path/to/python" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ": pass another one: make PYTHON=/path/to/python")'
 	@echo "Setting up .venv, once ..."
-	@"$(PYTHON)" -m venv --clear .venv
-	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
-	@touch $@
+	@if "$(PYTHON)" -c 'import pip' 2>/dev/null; then set -- --without-pip; fi; "$(PYTHON)" -m venv --clear "$$@" .venv || \
+		{ echo "Python cannot create virtual environments: on Debian and Ubuntu, apt-get install python3-venv" >&2; exit 1; }
+	$(INSTALL)
+
+$(READY): requirements.txt $(COOKIECUTTER)
+	$(INSTALL)
+	@$(BIN)/python -m compileall -q -j 0 .venv/lib

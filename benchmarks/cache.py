@@ -1,92 +1,98 @@
-"""Measure what each cache gives and costs, on a catalog of 100,000 products and real servers."""
+"""Measure the speedup and the overhead of each cache, with 100,000 products and real servers."""
 
 import json
+import os
 import tempfile
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from statistics import median
 
 import pytest
 
-from benchmarks.load import in_turns, ratio
+from benchmarks.measurements import alternate, ratio
 from benchmarks.projects import PACKAGE, Project, make_environment
-from benchmarks.web import side
+from benchmarks.render_time import TEMPLATE
+from benchmarks.web import make_target
 from tests.services import Memcached, PostgreSQL, Redis
 
-INSIDE = Path(__file__).with_name("inside.py")
 CACHES = ("redis", "memcached", "filesystem")
-MORE = 100_000
+PRODUCTS = 100_000
 ROUNDS = 7
 SECONDS = 1
 LIST = "/api/v1/products"
-GOALS = "Goals: the list 5 times as fast; a hit 60 µs over a trivial view in memory, 130 µs on a server."
+GOALS = "Goals: speedup of the list 5; a hit adds 60 µs to a trivial view in memory, 130 µs on a server."
 
 
-def inside(project: Project, result: Path, **settings: str) -> dict[str, list[dict[str, float]]]:
-    """Measure in one process, without a server of HTTP."""
-    project.run("python", INSIDE, PACKAGE, LIST, str(ROUNDS), result, **settings)
-    figures: dict[str, list[dict[str, float]]] = json.loads(result.read_text(encoding="utf-8"))
-    return figures
+def measure_in_process(project: Project, result: Path, **settings: str) -> dict[str, list[dict[str, float]]]:
+    """Run `benchmarks.in_process` in the project, and return its rounds."""
+    path = f"{project.folder / 'src'}{os.pathsep}{TEMPLATE}"
+    project.run(
+        "python", "-m", "benchmarks.in_process", PACKAGE, LIST, str(ROUNDS), result, **settings, PYTHONPATH=path
+    )
+    rounds: dict[str, list[dict[str, float]]] = json.loads(result.read_text(encoding="utf-8"))
+    return rounds
 
 
-def report_inside(label: str, rounds: dict[str, list[dict[str, float]]]) -> None:
-    """Print a line: medians of the rounds, and of their ratios and differences."""
-    both = zip(rounds["uncached"], rounds["cached"], strict=True)
-    faster = [[old[kind] / new[kind] for kind in ("cpu", "wall")] for old, new in both]
-    hits = [new["cpu"] - one["cpu"] for new, one in zip(rounds["cached"], rounds["trivial"], strict=True)]
+def report_in_process(label: str, rounds: dict[str, list[dict[str, float]]]) -> None:
+    """Print one line with the medians of all rounds, and the medians of the ratios and differences of each round."""
+    pairs = zip(rounds["uncached"], rounds["cached"], strict=True)
+    speedups = [[uncached[kind] / cached[kind] for kind in ("cpu", "wall")] for uncached, cached in pairs]
+    hits = [cached["cpu"] - trivial["cpu"] for cached, trivial in zip(rounds["cached"], rounds["trivial"], strict=True)]
     uncached, cached, trivial = (
         median(one["cpu"] for one in rounds[name]) for name in ("uncached", "cached", "trivial")
     )
-    by_cpu, by_wall = (median(ratio) for ratio in zip(*faster, strict=True))
+    by_cpu, by_wall = (median(ratio) for ratio in zip(*speedups, strict=True))
     print(
         f"{label:<24}{uncached:>9.0f}{cached:>8.0f}{by_cpu:>8.1f}{by_wall:>8.1f}{trivial:>9.0f}{median(hits):>+7.0f}",
         flush=True,
     )
 
 
-def report_served(label: str, project: Project, **settings: str) -> None:
-    """Print a line: medians of rounds that take turns, and their ratios."""
-    with project.serving({**settings, "CACHE_VIEW_LIFETIME": "3600"}) as (port, session):
-        made, kept = side(port, "/made", session), side(port, LIST, session)
-        rounds = in_turns({"made": lambda: made.ask(SECONDS), "kept": lambda: kept.ask(SECONDS)}, ROUNDS)
-    rates = {name: [one.requests for one in found] for name, found in rounds.items()}
-    cpu = ratio([one.cpu for one in rounds["made"]], [one.cpu for one in rounds["kept"]])
-    rate = ratio(rates["kept"], rates["made"])
-    print(f"{label:<24}{median(rates['made']):>9.0f}{median(rates['kept']):>8.0f}{cpu:>8.1f}{rate:>8.1f}", flush=True)
+def report_http(label: str, project: Project, **settings: str) -> None:
+    """Serve the project, and print one line with the medians of alternating rounds and their ratios."""
+    with project.serving({**settings, "CACHE_VIEW_TTL": "3600"}) as (port, session):
+        targets = {"uncached": make_target(port, "/uncached", session), "cached": make_target(port, LIST, session)}
+        rounds = alternate({name: partial(one.load, SECONDS) for name, one in targets.items()}, ROUNDS)
+    rates = {name: [sample.requests for sample in samples] for name, samples in rounds.items()}
+    cpu = ratio([sample.cpu for sample in rounds["uncached"]], [sample.cpu for sample in rounds["cached"]])
+    rate = ratio(rates["cached"], rates["uncached"])
+    uncached, cached = median(rates["uncached"]), median(rates["cached"])
+    print(f"{label:<24}{uncached:>9.0f}{cached:>8.0f}{cpu:>8.1f}{rate:>8.1f}", flush=True)
 
 
 def main() -> None:
-    """Print all figures; a figure is never a failure."""
+    """Print all measurements. A missed goal is not an error."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True)))
         programs = make_environment(folder / "environment")
         projects = {cache: Project(folder / cache, programs, cache=cache, task_queue="none") for cache in CACHES}
         databases = {"SQLite": f"sqlite:///{folder}/catalog.sqlite3"}
-        caches = {"filesystem": f"file://{folder}/kept"}
+        caches = {"filesystem": f"file://{folder}/cache"}
         try:
-            databases["PostgreSQL"] = stack.enter_context(PostgreSQL.for_a_while()).create().url
+            databases["PostgreSQL"] = stack.enter_context(PostgreSQL.running()).create_database().url
             for server in (Redis, Memcached):
-                caches[server.scheme] = stack.enter_context(server.for_a_while()).url
+                caches[server.scheme] = stack.enter_context(server.running()).url
         except pytest.skip.Exception as reason:
             print(reason)
         for database in databases.values():
-            projects["redis"].fill(MORE, DATABASE_URL=database)
+            projects["redis"].seed(PRODUCTS, DATABASE_URL=database)
 
-        print(f"{MORE:,} products; medians of {ROUNDS} rounds that take turns")
-        print("\nin one process                µs CPU of a list     times as fast     µs CPU, trivial view")
-        print("                         uncached  cached     CPU    time     view  a hit over it")
-        result = folder / "figures"
+        print(f"{PRODUCTS:,} products; medians of {ROUNDS} alternating rounds")
+        print("\nin one process               µs CPU per list          speedup    µs CPU, trivial view")
+        print("                         uncached  cached     CPU    time     view    hit")
+        result = folder / "rounds.json"
         for database, url in databases.items():
             settings = {"DATABASE_URL": url, "CACHE_URL": "memory://"}
-            report_inside(f"{database}, memory", inside(projects["redis"], result, **settings))
+            report_in_process(f"{database}, memory", measure_in_process(projects["redis"], result, **settings))
             for cache, where in caches.items():
                 settings = {"DATABASE_URL": url, "CACHE_URL": where}
-                report_inside(f"{database}, {cache}", inside(projects[cache], result, **settings))
-        print("\ngunicorn                   lists a second     times as fast")
+                report_in_process(f"{database}, {cache}", measure_in_process(projects[cache], result, **settings))
+        print("\ngunicorn                   lists a second          speedup")
         print("                         uncached  cached     CPU    time")
         for database, url in databases.items():
             for cache, where in caches.items():
-                report_served(f"{database}, {cache}", projects[cache], DATABASE_URL=url, CACHE_URL=where)
+                report_http(f"{database}, {cache}", projects[cache], DATABASE_URL=url, CACHE_URL=where)
         print(GOALS)
 
 

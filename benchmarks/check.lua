@@ -1,5 +1,5 @@
--- wrk: counts answers that are not what was expected, and tells the figures as JSON.
--- Its argument is the file that holds the body.
+-- Script for wrk: counts unexpected responses and prints the results as JSON.
+-- Argument: the file with the expected body.
 
 local threads = {}
 

@@ -1,4 +1,4 @@
-"""Measure 1,000 small jobs from end to end with each choice, on private brokers: jobs/s, and how long one waits."""
+"""Measure 1,000 small jobs end to end with each task queue, on private brokers: throughput and latency."""
 
 import os
 import subprocess
@@ -12,9 +12,9 @@ from statistics import median, quantiles
 
 from cookiecutter.main import cookiecutter
 
-from benchmarks.bake import silence
-from tests.conftest import declared
-from tests.production import PRODUCTION
+from benchmarks.render_time import discard_output
+from tests.conftest import declared_dependencies
+from tests.deployed_project import PRODUCTION_SETTINGS
 from tests.services import Broker, RabbitMQ, RedisBroker
 from tests.test_queues import kill
 
@@ -26,75 +26,91 @@ BROKERS: dict[str, type[Broker]] = {
     "rq-redis": RedisBroker,
 }
 JOBS = 1000
-SPACED = 200  # jobs that are sent one at a time, to workers that have nothing else to do
+SINGLE_JOBS = 200  # number of jobs that are sent one at a time to idle workers
 WORKERS = 2
+
+JOBS_MODULE = """
+import time
+from pathlib import Path
+
+{imports}
+
+FOLDER = Path(__file__).parent
+
+
+{decorator}
+def record_latency(sent):
+    with (FOLDER / "latencies").open("a") as latencies:
+        latencies.write(f"{{time.time() - sent}} {{time.time()}}\\n")
+"""
 
 PROBE = """
 import sys
 import time
-from pathlib import Path
 
 from {package} import create_app
-from {package}.tasks import count, job
-
-HERE = Path(__file__).parent
-
-
-@job()
-def small(sent):
-    with (HERE / "waits").open("a") as waits:
-        waits.write(f"{{time.time() - sent}} {{time.time()}}\\n")
-
+from probe_jobs import record_latency
 
 app = create_app()
 
 
 @app.cli.command()
 def measure():
-    "Send as many jobs as the first line says, so many seconds apart as the second one does."
+    "Read the number of jobs and the pause in seconds from two lines of stdin, and send the jobs."
     number, pause = int(sys.stdin.readline()), float(sys.stdin.readline())
     started = time.time()
     for _ in range(number):
-        small.enqueue(time.time())
+        record_latency.delay(time.time())
         time.sleep(pause)
     print("sent", started, time.time() - started)
 """
 
 
-def environment(folder: Path) -> Path:
-    """An environment with what every choice needs."""
+def create_environment(folder: Path) -> Path:
+    """Create an environment with the dependencies of every task queue."""
     uv: list[str | Path] = [Path(sys.executable).with_name("uv"), "--quiet"]
     subprocess.run([*uv, "venv", "--python", sys.executable, folder], check=True)
     install: list[str | Path] = ["pip", "install", "--compile-bytecode", "--python", folder]
-    subprocess.run([*uv, *install, *declared(PROJECT / "pyproject.toml")], check=True)
+    subprocess.run([*uv, *install, *declared_dependencies(PROJECT / "pyproject.toml")], check=True)
     return folder / "bin"
 
 
-def render(folder: Path, choice: str) -> Path:
-    """A project without a database, so that only jobs are measured."""
-    answers = {"task_queue": choice, "database": "none", "example_app": False, "web_pages": False}
-    with silence():
+def render(folder: Path, task_queue: str) -> Path:
+    """Render a project without a database, so that only jobs are measured."""
+    answers = {"task_queue": task_queue, "database": "none", "auth": "none", "example_app": False, "web_pages": False}
+    with discard_output():
         project = Path(
             cookiecutter(
                 str(TEMPLATE),
                 no_input=True,
                 default_config=True,
-                output_dir=str(folder / choice),
+                output_dir=str(folder / task_queue),
                 extra_context=answers,
             )
         )
     (package,) = (project / "src").iterdir()
-    (project / "probe.py").write_text(PROBE.format(package=package.name), encoding="utf-8")
+    is_rq = task_queue == "rq-redis"
+    placeholders = {
+        "package": package.name,
+        "imports": f"from {package.name}.core.tasks import job" if is_rq else "from celery import shared_task",
+        "decorator": "@job()" if is_rq else "@shared_task",
+    }
+    for name, text in (("probe.py", PROBE), ("probe_jobs.py", JOBS_MODULE)):
+        (project / name).write_text(text.format(**placeholders), encoding="utf-8")
     (project / "results").mkdir()
     (project / ".env").unlink()
     return project
 
 
 @contextmanager
-def workers(project: Path, programs: Path, variables: dict[str, str], choice: str) -> Iterator[None]:
-    """As many processes that do jobs with each choice; RQ's workers do one job at a time."""
-    number = WORKERS if choice == "rq-redis" else 1
-    command: list[str | Path] = [programs / "flask", "--app", "probe", "worker"]
+def running_workers(project: Path, programs: Path, variables: dict[str, str], task_queue: str) -> Iterator[None]:
+    """Start workers with `WORKERS` processes in total. An RQ worker has one process."""
+    number = WORKERS if task_queue == "rq-redis" else 1
+    (package,) = (path.name for path in (project / "src").iterdir())
+    worker = f"{package}.worker"
+    command: list[str | Path] = [programs / "celery", "--quiet", "-A", worker, "worker", "-I", "probe_jobs"]
+    if task_queue == "rq-redis":
+        command = [programs / "rq", "worker", "--config", worker, "--worker-class", f"{worker}.Worker"]
     running = [
         subprocess.Popen(
             command,
@@ -109,58 +125,61 @@ def workers(project: Path, programs: Path, variables: dict[str, str], choice: st
     try:
         yield
     finally:
-        for worker in running:
-            kill(worker)
+        for process in running:
+            kill(process)
 
 
 def measure(project: Path, programs: Path, variables: dict[str, str], number: int, pause: float) -> list[float]:
-    """Send jobs and wait until they are done: the seconds of sending, of all, and what each has waited."""
-    waits = project / "waits"
-    waits.unlink(missing_ok=True)
+    """Send jobs and wait until all have run.
+
+    Return the duration of sending, the total duration, and then the latency of each job, in seconds.
+    """
+    latencies = project / "latencies"
+    latencies.unlink(missing_ok=True)
     command: list[str | Path] = [programs / "flask", "--app", "probe", "measure"]
     result = subprocess.run(
         command, cwd=project, env=variables, input=f"{number}\n{pause}\n", text=True, capture_output=True, check=True
     )
     _, started, sending = result.stdout.splitlines()[-1].split()
-    while not waits.exists() or len(waits.read_text().splitlines()) < number:
+    while not latencies.exists() or len(latencies.read_text().splitlines()) < number:
         time.sleep(0.1)
-    lines = [line.split() for line in waits.read_text().splitlines()]
-    whole = max(float(ended) for _, ended in lines) - float(started)
-    return [float(sending), whole, *(float(wait) for wait, _ in lines)]
+    lines = [line.split() for line in latencies.read_text().splitlines()]
+    total = max(float(ended) for _, ended in lines) - float(started)
+    return [float(sending), total, *(float(latency) for latency, _ in lines)]
 
 
 def main() -> None:
-    """Print the figures; they are of this machine, so compare them with each other only."""
+    """Print the measurements. They depend on the machine, so compare only those of one run."""
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
-        programs = environment(folder / "environment")
+        programs = create_environment(folder / "environment")
         print(
-            f"{JOBS} jobs, {WORKERS} processes     sent/s   jobs/s  p99 of all   a lone job: median     p99   load",
+            f"{JOBS} jobs, {WORKERS} processes     sent/s   jobs/s  p99 of all   single job: median     p99   load",
             flush=True,
         )
-        for choice, kind in BROKERS.items():
-            # The usual choice: at most a second is lost when the machine fails.
+        for task_queue, kind in BROKERS.items():
+            # The usual setting: a power failure loses at most one second of writes.
             options = ["--appendfsync", "everysec"] if kind is RedisBroker else []
-            broker = stack.enter_context(kind.for_a_while(*options))
-            project = render(folder, choice)
+            broker = stack.enter_context(kind.running(*options))
+            project = render(folder, task_queue)
             variables = {
                 **os.environ,
-                **PRODUCTION,
+                **PRODUCTION_SETTINGS,
                 "BROKER_URL": broker.url,
                 "RESULT_URL": f"file://{project}/results",
-                "WORKER_PROCESSES": str(WORKERS),
+                "WORKER_CONCURRENCY": str(WORKERS),
                 "LOG_LEVEL": "WARNING",
                 "PYTHONPATH": f"src{os.pathsep}.",
             }
-            with workers(project, programs, variables, choice):
-                measure(project, programs, variables, 20, 0)  # all processes have started
-                sending, whole, *behind = measure(project, programs, variables, JOBS, 0)
-                _, _, *waits = measure(project, programs, variables, SPACED, 0.05)
-            figures = f"{JOBS / sending:>9.0f}{JOBS / whole:>9.0f}"
-            figures += f"{quantiles(behind, n=100)[-1]:>10.1f} s"
-            last = quantiles(waits, n=100)[-1]
-            figures += f"{median(waits) * 1000:>21.0f} ms{last * 1000:>6.0f} ms{os.getloadavg()[0]:>6.1f}"
-            print(f"{choice:<25}{figures}", flush=True)
+            with running_workers(project, programs, variables, task_queue):
+                measure(project, programs, variables, 20, 0)  # warm-up: start all processes
+                sending, total, *queued = measure(project, programs, variables, JOBS, 0)
+                _, _, *single = measure(project, programs, variables, SINGLE_JOBS, 0.05)
+            line = f"{task_queue:<25}{JOBS / sending:>9.0f}{JOBS / total:>9.0f}"
+            line += f"{quantiles(queued, n=100)[-1]:>10.1f} s"
+            p99 = quantiles(single, n=100)[-1]
+            line += f"{median(single) * 1000:>21.0f} ms{p99 * 1000:>6.0f} ms{os.getloadavg()[0]:>6.1f}"
+            print(line, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,26 +1,23 @@
-"""Requests to servers, by wrk; what they took of the processor, and of the clients' time."""
+"""HTTP load tests with wrk, which measure throughput, CPU time and latency."""
 
 import json
 import os
 import subprocess
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from statistics import median
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from tests.services import program
 
 CHECK = Path(__file__).with_name("check.lua")
 HOST = "example.com"
-CLIENTS = 16
-TICKS = os.sysconf("SC_CLK_TCK")
-
-Figures = TypeVar("Figures")
+CONNECTIONS = 16
+TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 class Sample(NamedTuple):
-    """What a round has shown: requests a second, microseconds of the processor for each, milliseconds of waiting."""
+    """Result of one round: requests per second, CPU microseconds per request, latency percentiles in milliseconds."""
 
     requests: float
     cpu: float
@@ -28,59 +25,43 @@ class Sample(NamedTuple):
     p99: float
 
 
-class Side(NamedTuple):
-    """An address, what it answers, and the sessions of processes that work for it."""
+class Target(NamedTuple):
+    """A URL, the expected response body, the session IDs of the server processes, and request headers."""
 
-    address: str
+    url: str
     body: bytes
-    processes: tuple[int, ...]
+    sessions: tuple[int, ...]
     headers: tuple[str, ...] = ()
 
-    def ask(self, seconds: int) -> Sample:
-        """Ask without a pause; every answer is compared with what is expected."""
+    def load(self, seconds: int) -> Sample:
+        """Send requests without a pause for `seconds`, and compare each response with the expected body."""
         with tempfile.NamedTemporaryFile() as expected:
             expected.write(self.body)
             expected.flush()
             command = [
-                *(program("wrk", "wrk"), "--threads=1", f"--connections={CLIENTS}", f"--duration={seconds}s"),
+                *(program("wrk", "wrk"), "--threads=1", f"--connections={CONNECTIONS}", f"--duration={seconds}s"),
                 *("--timeout=30s", "--script", CHECK, "--header", f"Host: {HOST}"),
                 *(word for header in self.headers for word in ("--header", header)),
-                *(self.address, "--", expected.name),
+                *(self.url, "--", expected.name),
             ]
-            used = cpu_of(self.processes)
+            cpu_before = cpu_seconds(self.sessions)
             result = subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True)
-            used = cpu_of(self.processes) - used
-        figures = json.loads(result.stdout.splitlines()[-1])
-        assert not figures["failed"], f"{self.address}: {result.stdout}"
-        number = figures["requests"]
-        rate = number / figures["microseconds"] * 1e6
-        return Sample(rate, used / number * 1e6, figures["p50"] / 1000, figures["p99"] / 1000)
+            used = cpu_seconds(self.sessions) - cpu_before
+        summary = json.loads(result.stdout.splitlines()[-1])
+        assert not summary["failed"], f"{self.url}: {result.stdout}"
+        number = summary["requests"]
+        rate = number / summary["microseconds"] * 1e6
+        return Sample(rate, used / number * 1e6, summary["p50"] / 1000, summary["p99"] / 1000)
 
 
-def cpu_of(sessions: Sequence[int]) -> float:
-    """Sum the seconds of the processor that all processes of some sessions have used."""
+def cpu_seconds(sessions: Sequence[int]) -> float:
+    """Return the CPU time in seconds of all processes in these sessions."""
     ticks = 0
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:  # it has ended
+        except OSError:  # the process has exited
             continue
         if int(fields[3]) in sessions:
             ticks += int(fields[11]) + int(fields[12])
-    return ticks / TICKS
-
-
-def in_turns(sides: Mapping[str, Callable[[], Figures]], rounds: int) -> dict[str, list[Figures]]:
-    """Let all sides take turns; the first round warms up, and does not count."""
-    found: dict[str, list[Figures]] = {name: [] for name in sides}
-    for number in range(rounds + 1):
-        for name, measure in sides.items():
-            figure = measure()
-            if number:
-                found[name].append(figure)
-    return found
-
-
-def ratio(above: Sequence[float], below: Sequence[float]) -> float:
-    """The ratio of two sides' medians."""
-    return median(above) / median(below)
+    return ticks / TICKS_PER_SECOND

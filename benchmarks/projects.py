@@ -1,10 +1,9 @@
-"""What is measured: renders in one environment, and their servers as `make serve` starts them."""
+"""Rendered projects for the benchmarks. Their servers use the command of `make run-prod`."""
 
 import os
 import re
 import shlex
 import subprocess
-import sys
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,23 +11,24 @@ from pathlib import Path
 
 from cookiecutter.main import cookiecutter
 
-from benchmarks.bake import TEMPLATE, silence
 from benchmarks.load import HOST
-from tests.services import free_port, serving
+from benchmarks.render_time import TEMPLATE, discard_output
+from tests.deployed_project import ALLOW_ANONYMOUS
+from tests.services import create_venv, free_port, serving
 
 PACKAGE = "my_service"
 PEERS = Path(__file__).with_name("peers")
-SMALL = {"message": "It runs.", "numbers": [1, 2, 3]}
+SMALL_RESPONSE = {"message": "It runs.", "numbers": [1, 2, 3]}
 ROUTES = f"""
 
-app.add_url_rule("/small", "small", lambda: {SMALL!r})
-app.add_url_rule("/made", "made", app.view_functions["catalog.list_products"].__wrapped__)
-"""
+app.add_url_rule("/small", "small", lambda: {SMALL_RESPONSE!r})
+app.add_url_rule("/uncached", "uncached", app.view_functions["catalog.list_products"].__wrapped__)
+{ALLOW_ANONYMOUS}"""
 
 SETTINGS = {
     "SECRET_KEY": "8f2c1b7e9d3a4f6085c1e2d7b9a0f3c4",
     "ALLOWED_HOSTS": f"127.0.0.1,{HOST}",
-    # What nothing reaches.
+    # No benchmark reaches these limits.
     "RATE_LIMIT": "100000000/second",
     "RATE_LIMIT_WRITES": "100000000/second",
     "TRUSTED_PROXY_HOPS": "0",
@@ -36,22 +36,27 @@ SETTINGS = {
     "BROKER_URL": "inline://",
     "RESULT_URL": "inline://",
     "SMTP_URL": "log:",
-    "MAIL_FROM": "service@example.com",
+    "MAIL_DEFAULT_SENDER": "service@example.com",
 }
 
 
 class Project:
-    """A render, with two more routes: a small JSON, and a list that no cache keeps."""
+    """A rendered project with two additional routes: a small JSON response and an uncached list.
 
-    def __init__(self, folder: Path, programs: Path, **answers: str) -> None:
-        """Render it."""
-        with silence():
-            made = cookiecutter(
+    It has no authentication unless `auth` is given, as Flask alone and version 0.2.0, with which it is compared.
+    """
+
+    def __init__(self, folder: Path, programs: Path, auth: str = "none", **answers: str) -> None:
+        """Render the project."""
+        answers["auth"] = auth
+        with discard_output():
+            folder_name = cookiecutter(
                 str(TEMPLATE), no_input=True, default_config=True, output_dir=str(folder), extra_context=answers
             )
-        self.folder, self.programs = Path(made), programs
+        self.folder, self.programs = Path(folder_name), programs
         (self.folder / ".env").unlink()
-        with (self.folder / "src" / PACKAGE / "wsgi.py").open("a", encoding="utf-8") as wsgi:
+        (package,) = (self.folder / "src").iterdir()
+        with (package / "wsgi.py").open("a", encoding="utf-8") as wsgi:
             wsgi.write(ROUTES)
         makefile = (self.folder / "Makefile").read_text(encoding="utf-8")
         found = re.search(r"(?m)^\t.* --no-override -- (.*)$", makefile)
@@ -59,26 +64,26 @@ class Project:
         self.command = shlex.split(found[1])
 
     def environ(self, **variables: str) -> dict[str, str]:
-        """The settings of production."""
+        """Return the environment variables of production."""
         path = f"{self.programs}{os.pathsep}{os.environ['PATH']}"
         return {**os.environ, **SETTINGS, "PATH": path, "PYTHONPATH": str(self.folder / "src"), **variables}
 
-    def run(self, *words: str | Path, **variables: str) -> str:
-        """Run a program of the environment, and return what it prints."""
-        command = [str(self.programs / words[0]), *map(str, words[1:])]
+    def run(self, *arguments: str | Path, **variables: str) -> str:
+        """Run a program of the virtual environment, and return its output."""
+        command = [str(self.programs / arguments[0]), *map(str, arguments[1:])]
         environ = self.environ(**variables)
         return subprocess.run(
             command, check=True, cwd=self.folder, env=environ, stdout=subprocess.PIPE, text=True
         ).stdout
 
-    def fill(self, products: int, **variables: str) -> None:
-        """Make the catalog."""
+    def seed(self, products: int, **variables: str) -> None:
+        """Create the database and insert `products` products."""
         flask = ["flask", "--app", f"{PACKAGE}.wsgi"]
-        self.run(*flask, "db", "upgrade", **variables)
-        self.run(*flask, "seed", "--more", str(products), **variables)
+        self.run("alembic", "upgrade", "head", **variables)
+        self.run(*flask, "seed", "--extra", str(products), **variables)
 
-    def build(self, public: Path, **variables: str) -> None:
-        """Build static files."""
+    def build_assets(self, public: Path, **variables: str) -> None:
+        """Build the static files into the folder `public`."""
         flask = ["flask", "--app", f"{PACKAGE}.wsgi"]
         self.run(*flask, "assets", "build", **variables, FLASK_DEBUG="1", STATIC_ROOT=str(public))
 
@@ -86,23 +91,18 @@ class Project:
     def serving(
         self, settings: dict[str, str], peer: str = "", command: list[str] | None = None
     ) -> Iterator[tuple[int, int]]:
-        """Serve, in place of the render a peer if one is named; gives the port, and the session of the processes."""
+        """Serve the project, or an application from `peers/`; yield the port and the session ID of the processes."""
         port = free_port()
         environ = self.environ(**settings, BIND=f"127.0.0.1:{port}")
         if peer:
             environ["PYTHONPATH"] = os.pathsep.join([str(PEERS / peer), environ["PYTHONPATH"]])
-        program, *words = [word.replace("{bind}", environ["BIND"]) for word in command or self.command]
-        site, log = f"http://127.0.0.1:{port}/small", self.folder.parent / f"{port}.log"
-        with serving([self.programs / program, *words], self.folder, environ, site, log) as process:
+        program, *arguments = [word.replace("{bind}", environ["BIND"]) for word in command or self.command]
+        url, log = f"http://127.0.0.1:{port}/small", self.folder.parent / f"{port}.log"
+        with serving([self.programs / program, *arguments], self.folder, environ, url, log) as process:
             yield port, process.pid
 
 
 def make_environment(folder: Path) -> Path:
-    """Install what any of the projects depends on; the template's own file lists all, since its tags are comments."""
+    """Install the dependencies of all projects. Tags are comments, so the template's pyproject.toml has all of them."""
     data = tomllib.loads((TEMPLATE / "{{cookiecutter.project_slug}}/pyproject.toml").read_text(encoding="utf-8"))
-    uv: list[str | Path] = [Path(sys.executable).with_name("uv"), "--quiet"]
-    subprocess.run([*uv, "venv", "--python", sys.executable, folder], check=True)
-    install: list[str | Path] = ["pip", "install", "--compile-bytecode", "--python", folder]
-    needed = [*data["project"]["dependencies"], *data["dependency-groups"]["build"]]
-    subprocess.run([*uv, *install, *needed], check=True)
-    return folder / "bin"
+    return create_venv([*data["project"]["dependencies"], *data["dependency-groups"]["build"]], folder)

@@ -1,4 +1,4 @@
-"""What was measured, as a page and as a picture."""
+"""Markdown page with the measurements, and its chart."""
 
 import html
 import os
@@ -7,41 +7,57 @@ import re
 import subprocess
 from pathlib import Path
 
-from benchmarks.figures import Bar, Figure
+from benchmarks.authentication import Authentication
+from benchmarks.measurements import Bar, Measurement
 
-ROW, WIDTH, LABELS, LENGTH = 24, 760, 290, 330
+# Pixels: height of a bar with its margin, width of the chart, width of the labels, length of the longest bar.
+ROW_HEIGHT, CHART_WIDTH, LABEL_WIDTH, MAX_BAR_LENGTH = 24, 760, 290, 330
 HEAD = """# Performance
 
-Written by `{command}`, {when}: {rounds} rounds of {seconds} s for each side, which take turns within one run, after
-one that warms up. Every ratio is one of medians. Every answer is compared with the one that is expected. All that is
-asked and all who ask share one machine, on loopback: a number of requests says little by itself, the processor's time
-for each says more.
+`{command}` wrote this page, {when}: {rounds} rounds of {seconds} s per target, alternating within one run, after a
+warm-up round. Ratios are ratios of medians. Each response is compared with the expected response. Servers and clients
+share one machine and use the loopback interface, so compare CPU time per request rather than requests per second.
 
 {machine}
 
-| | what | measured | goal | medians |
+| | measurement | result | goal | medians |
 |---|---|---|---|---|
 """
 TAIL = """
-![Requests a second]({picture})
+![Requests per second]({picture})
 
-"The project" is the render of the default answers, with all that it does for a request: id, log line, headers, hosts,
-session, limits, checks of bodies. "Flask alone" has one route, and the same server with the same settings; "gunicorn
-as it comes" has no threads. "WSGI alone" is a function that returns bytes. All answer the same JSON, each from one
-process: of several without a proxy, chance gives one more connections than another. What nginx stands before has two.
-Why goals are missed is told in [decisions.md](decisions.md), as is the size of an image, which `make test` builds.
+"The project" has the default answers except for `auth=none`, and all its work per request: request ID, log line,
+security headers, host check, session, rate limits, body checks. "Flask alone" is one route on the same server with the
+same settings; "gunicorn with its defaults" has no threads. "WSGI alone" is a function that returns bytes. All return
+the same JSON from one process, because several processes without a proxy get unequal numbers of connections. Behind
+nginx there are two processes.
+[The decisions](decisions/README.md) explain the missed goals and give the size of the image, which `make test` builds.
 
-## What settings give
+## Effect of settings
 
 The project on gunicorn, with one setting changed.
 
-| what | ratio | medians |
+| setting | ratio | medians |
 |---|---|---|
-{settings}"""
+{settings}{authentication}"""
+AUTHENTICATION = """
+## Authentication
+
+Requests to a project with `auth=accounts` and to one with `auth=none`, alternating in one process, on PostgreSQL.
+Passwords are hashed as in production.
+
+| measurement | result | goal | medians |
+|---|---|---|---|
+{measurements}
+Import of the application and `create_app()`, with the peak memory of the process, for each value of `auth`:
+
+| `auth` | modules | CPU | memory | packages that `none` does not import |
+|---|---|---|---|---|
+{imports}"""
 
 
-def machine() -> str:
-    """Describe where it was measured."""
+def describe_machine() -> str:
+    """Return a sentence about the machine, its software and its load."""
     cpu = next(
         (
             line.partition(":")[2].strip()
@@ -51,53 +67,75 @@ def machine() -> str:
         platform.machine(),
     )
     release = platform.freedesktop_os_release().get("PRETTY_NAME", platform.system())
-    programs = [f"Python {platform.python_version()}", *filter(None, map(version, VERSIONS))]
+    programs = [f"Python {platform.python_version()}", *filter(None, map(program_version, VERSION_COMMANDS))]
     load = os.getloadavg()[0]
-    return f"{os.cpu_count()} CPUs ({cpu}), {release}, {', '.join(programs)}; load when it began: {load:.1f}."
+    return f"{os.cpu_count()} CPUs ({cpu}), {release}, {', '.join(programs)}; load at the start: {load:.1f}."
 
 
-VERSIONS = {"nginx": ["nginx", "-v"], "PostgreSQL": ["pg_config", "--version"], "Redis": ["redis-server", "--version"]}
+VERSION_COMMANDS = {
+    "nginx": ["nginx", "-v"],
+    "PostgreSQL": ["pg_config", "--version"],
+    "Redis": ["redis-server", "--version"],
+}
 
 
-def version(name: str) -> str:
-    """Ask a program for its version, if it is there."""
+def program_version(name: str) -> str:
+    """Return the name and version of a program, or an empty string if it is not installed."""
     try:
-        result = subprocess.run(VERSIONS[name], check=False, capture_output=True, text=True)
+        result = subprocess.run(VERSION_COMMANDS[name], check=False, capture_output=True, text=True)
     except FileNotFoundError:
         return ""
     found = re.search(r"\d+(\.\d+)+", result.stdout + result.stderr)
     return f"{name} {found[0]}" if found else ""
 
 
-def page(figures: dict[str, Figure], settings: list[Figure], picture: str, **said: object) -> str:
-    """Write the page."""
-    goals = "".join(f"| {letter} {row(one)} {one.hoped} | {one.medians} |\n" for letter, one in figures.items())
-    gains = "".join(f"{row(one)} {one.medians} |\n" for one in settings)
-    return HEAD.format(**said) + goals + TAIL.format(picture=picture, settings=gains)
+def render_page(
+    measurements: dict[str, Measurement],
+    settings: list[Measurement],
+    authentication: Authentication,
+    picture: str,
+    **run: object,
+) -> str:
+    """Return the page as Markdown."""
+    goals = "".join(
+        f"| {name} {table_cells(one)} {one.goal_text} | {one.medians} |\n" for name, one in measurements.items()
+    )
+    effects = "".join(f"{table_cells(one)} {one.medians} |\n" for one in settings)
+    tail = TAIL.format(picture=picture, settings=effects, authentication=render_authentication(authentication))
+    return HEAD.format(**run) + goals + tail
 
 
-def row(one: Figure) -> str:
-    """Begin a line of a table."""
-    return f"| {one.what} | {one.show(one.value)}{'' if one.is_reached else ', missed'} |"
+def render_authentication(found: Authentication) -> str:
+    """Return the chapter about authentication."""
+    measurements = "".join(f"{table_cells(one)} {one.goal_text} | {one.medians} |\n" for one in found.measurements)
+    imports = "".join(
+        f"| `{value}` | {modules:,} | {milliseconds:.0f} ms | {megabytes:.0f} MB | {', '.join(packages)} |\n"
+        for value, modules, milliseconds, megabytes, packages in found.imports
+    )
+    return AUTHENTICATION.format(measurements=measurements, imports=imports)
 
 
-def draw(bars: list[Bar]) -> str:
-    """Draw horizontal bars; it reads on dark and on light pages."""
+def table_cells(one: Measurement) -> str:
+    """Return the first cells of a table row."""
+    return f"| {one.title} | {one.format(one.value)}{'' if one.is_reached else ', missed'} |"
+
+
+def draw_chart(bars: list[Bar]) -> str:
+    """Return a bar chart as SVG, readable on dark and on light pages."""
     longest = max(bar.length for bar in bars)
     parts = []
     for number, bar in enumerate(bars):
-        top = number * ROW + 10
-        length = max(1, round(bar.length / longest * LENGTH))
+        top = number * ROW_HEIGHT + 10
+        length = max(1, round(bar.length / longest * MAX_BAR_LENGTH))
         fill = "#2f81f7" if bar.is_ours else "#8c959f"
         parts.append(
-            f'<text x="{LABELS - 8}" y="{top + 14}" text-anchor="end">{html.escape(bar.label)}</text>'
-            f'<rect x="{LABELS}" y="{top + 3}" width="{length}" height="15" fill="{fill}"/>'
-            f'<text x="{LABELS + length + 6}" y="{top + 14}">{bar.length:,.0f}/s · {html.escape(bar.note)}</text>'
+            f'<text x="{LABEL_WIDTH - 8}" y="{top + 14}" text-anchor="end">{html.escape(bar.label)}</text>'
+            f'<rect x="{LABEL_WIDTH}" y="{top + 3}" width="{length}" height="15" fill="{fill}"/>'
+            f'<text x="{LABEL_WIDTH + length + 6}" y="{top + 14}">{bar.length:,.0f}/s · {html.escape(bar.note)}</text>'
         )
-    height = len(bars) * ROW + 20
+    height = len(bars) * ROW_HEIGHT + 20
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" '
-        'role="img" aria-label="Requests a second" font-family="system-ui,sans-serif" font-size="12" fill="#57606a">\n'
-        + "\n".join(parts)
-        + "\n</svg>\n"
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {CHART_WIDTH} {height}" '
+        'role="img" aria-label="Requests per second" '
+        'font-family="system-ui,sans-serif" font-size="12" fill="#57606a">\n' + "\n".join(parts) + "\n</svg>\n"
     )

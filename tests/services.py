@@ -1,4 +1,4 @@
-"""Private real servers on free ports, from the programs that are installed, and clients of them."""
+"""Private instances of real servers on free ports, started from installed programs, and clients for them."""
 
 import http.client
 import json
@@ -8,14 +8,16 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from email.message import Message
 from io import BufferedRWPair
 from itertools import count
@@ -24,11 +26,13 @@ from typing import ClassVar, NamedTuple, Self
 
 import pytest
 
-PATIENCE = 60  # seconds until a server that has not answered is given up
+from tests import certificates
+
+TIMEOUT = 60  # seconds until a server that does not respond counts as failed
 
 
-class Answer(NamedTuple):
-    """What a server said."""
+class Response(NamedTuple):
+    """An HTTP response."""
 
     status: int
     headers: Message
@@ -36,40 +40,43 @@ class Answer(NamedTuple):
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a free port. gixy 0.2.59 treats any port that contains 443, such as 44300, as HTTPS: those are skipped."""
+    port = 443
+    while "443" in str(port):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+    return port
 
 
-def fetch(url: str, *, method: str = "GET", body: object = None, within: float = PATIENCE, **headers: str) -> Answer:
-    """Ask a server, and take its refusal for an answer too; a body is sent as JSON."""
-    data = None if body is None else json.dumps(body).encode()
+def fetch(url: str, *, method: str = "GET", body: object = None, timeout: float = TIMEOUT, **headers: str) -> Response:
+    """Send a request and return the response, also for an error status; a body that is not bytes is sent as JSON."""
+    data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
     request = urllib.request.Request(url, data, {"Content-Type": "application/json", **headers}, method=method)
     try:
-        with urllib.request.urlopen(request, timeout=within) as response:
-            return Answer(response.status, response.headers, response.read().decode())
-    except urllib.error.HTTPError as refusal:
-        return Answer(refusal.code, refusal.headers, refusal.read().decode())
+        with urllib.request.urlopen(request, timeout=timeout) as response:
+            return Response(response.status, response.headers, response.read().decode())
+    except urllib.error.HTTPError as error:
+        return Response(error.code, error.headers, error.read().decode())
 
 
 def wait_until(
-    ready: Callable[[], bool], alive: subprocess.Popen[bytes] | None = None, within: float = PATIENCE
+    ready: Callable[[], bool], process: subprocess.Popen[bytes] | None = None, timeout: float = TIMEOUT
 ) -> None:
-    """Poll until something is so; if that is up to a server, for as long as it lives."""
-    deadline = time.monotonic() + within
+    """Poll until `ready` returns true; fail when the deadline passes or the process ends."""
+    deadline = time.monotonic() + timeout
     while not ready():
-        assert alive is None or alive.poll() is None, f"{alive.args!r} ended with {alive.returncode}"
-        assert time.monotonic() < deadline, f"{alive.args if alive else ready!r}: not in {within} s"
+        assert process is None or process.poll() is None, f"{process.args!r} ended with {process.returncode}"
+        assert time.monotonic() < deadline, f"{process.args if process else ready!r}: not in {timeout} s"
         time.sleep(0.05)
 
 
 def stop(process: subprocess.Popen[bytes], number: signal.Signals) -> int:
-    """End a server and whatever it has started, as Ctrl-C in a terminal does."""
+    """Send a signal to a server and its process group, then kill what is left; return the exit status."""
     try:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, number)
-        return process.wait(PATIENCE)
+        return process.wait(TIMEOUT)
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -80,11 +87,11 @@ def stop(process: subprocess.Popen[bytes], number: signal.Signals) -> int:
 def serving(
     command: Sequence[str | Path], cwd: Path, env: Mapping[str, str], health: str, log: Path
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a web server for as long as the block takes; `health` is an address that answers when it is up."""
+    """Run a web server within a `with` block; `health` is a URL that responds when the server is ready."""
 
-    def answers() -> bool:
+    def is_ready() -> bool:
         try:
-            return fetch(health, within=5).status < 500
+            return fetch(health, timeout=5).status < 500
         except (OSError, http.client.HTTPException):
             return False
 
@@ -93,7 +100,7 @@ def serving(
             [str(word) for word in command], cwd=cwd, env=env, stdout=output, stderr=output, start_new_session=True
         )
         try:
-            wait_until(answers, process)
+            wait_until(is_ready, process)
             yield process
         except BaseException:
             print(log.read_text(encoding="utf-8", errors="replace"))
@@ -102,8 +109,18 @@ def serving(
             stop(process, signal.SIGINT)
 
 
+def create_venv(packages: Iterable[str], folder: Path) -> Path:
+    """Create a virtual environment with these packages and return its `bin` directory."""
+    uv: list[str | Path] = [Path(sys.executable).with_name("uv"), "--quiet"]
+    subprocess.run([*uv, "venv", "--clear", "--python", sys.executable, folder], check=True)
+    # Compile during installation, since the tests run programs with PYTHONDONTWRITEBYTECODE.
+    words: list[str | Path] = ["pip", "install", "--compile-bytecode", "--python", folder]
+    subprocess.run([*uv, *words, *packages], check=True)
+    return folder / "bin"
+
+
 def program(name: str, package: str) -> Path:
-    """A program of a server; without it a laptop skips the test, and CI fails."""
+    """Return the path of an installed program, or skip the test."""
     places = [
         *sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True),
         os.environ["PATH"],
@@ -111,56 +128,100 @@ def program(name: str, package: str) -> Path:
     ]
     if found := shutil.which(name, path=os.pathsep.join(places)):
         return Path(found)
-    message = f"{name} is not installed: apt-get install {package}"
-    if os.environ.get("CI"):
-        pytest.fail(message)
-    pytest.skip(message)
+    pytest.skip(f"{name} is not installed: apt-get install {package}")
+
+
+def children(process: int) -> set[int]:
+    """Return the running child processes of a process."""
+    with suppress(FileNotFoundError):
+        return {int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()}
+    return set()
+
+
+def descendants(process: int) -> list[int]:
+    """Return all running descendants of a process."""
+    own = children(process)
+    return [*own, *(grandchild for child in own for grandchild in descendants(child))]
+
+
+class Clock:
+    """A fake system clock for programs, by libfaketime; it does not change how long they sleep."""
+
+    def __init__(self, file: Path) -> None:
+        """Find the library, or skip the test."""
+        program("faketime", "faketime")
+        (library,) = Path("/usr/lib").glob("*/faketime/libfaketime.so.1")
+        self.file = file
+        self.variables = {
+            "LD_PRELOAD": str(library),
+            "FAKETIME_TIMESTAMP_FILE": str(file),
+            "FAKETIME_NO_CACHE": "1",
+        }
+
+    def set(self, timestamp: str) -> None:
+        """Set the clock to an ISO 8601 timestamp."""
+        new = self.file.with_suffix(".new")
+        new.write_text(f"{datetime.fromisoformat(timestamp).timestamp() - time.time():+.3f}")
+        new.replace(self.file)
 
 
 class Database(NamedTuple):
-    """A database to work in: its address, and a way to run SQL in it without the project."""
+    """A database: its URL, and a function that runs SQL in it without the project."""
 
     url: str
-    ask: Callable[[str], str]
+    query: Callable[[str], str]
 
 
 class Server(ABC):
-    """A private server: when it is stopped and started, it keeps its port and, if it keeps any, its data."""
+    """A private server that has the same port, and its data if it stores any, after a restart."""
 
     package: ClassVar[str]
-    account: ClassVar[str]  # the user of the system that the package made
+    account: ClassVar[str]  # the system user that the package creates
     scheme: ClassVar[str]
-    ending: ClassVar[signal.Signals]  # drops all connections and ends
+    stop_signal: ClassVar[signal.Signals]  # closes all connections and ends the process
 
     def __init__(self, folder: Path, *options: str) -> None:
-        """Choose its place; the options are its program's own. No server should run as root, so root's is another's."""
-        self.folder, self.options, self.port = folder, options, free_port()
+        """Choose the ports and the user: if root runs the tests, the user of the package runs the server.
+
+        `options` are command-line options of the server.
+        """
+        self.folder, self.options, self.port, self.tls_port = folder, options, free_port(), free_port()
         self.user = pwd.getpwnam(self.account) if os.geteuid() == 0 else None
         if self.user:
             os.chown(folder, self.user.pw_uid, self.user.pw_gid)
 
+    def copy_certificates(self) -> certificates.Certificates:
+        """Copy a certificate for `localhost`, signed by the private CA, to the server's folder."""
+        user = self.user or pwd.getpwuid(os.geteuid())
+        return certificates.copy(self.folder, user.pw_uid, user.pw_gid)
+
     @property
     def url(self) -> str:
-        """Its address, as a project takes it."""
+        """Return the URL in the form that a project's settings expect."""
         return f"{self.scheme}://127.0.0.1:{self.port}"
 
-    @abstractmethod
-    def running(self) -> list[str | Path]:
-        """The command that serves."""
+    @property
+    def tls_url(self) -> str:
+        """Return the TLS URL, for a server with a separate TLS port."""
+        return self.url.replace(f"{self.scheme}://127.0.0.1:{self.port}", f"{self.scheme}s://localhost:{self.tls_port}")
 
     @abstractmethod
-    def answers(self) -> bool:
-        """Tell whether it can be used, or raise an `OSError` when it cannot."""
+    def server_command(self) -> list[str | Path]:
+        """Return the command that starts the server."""
+
+    @abstractmethod
+    def is_ready(self) -> bool:
+        """Return whether the server accepts requests; may raise an `OSError` if it does not."""
 
     def environment(self) -> dict[str, str]:
-        """The variables that its programs get."""
+        """Return the environment variables of the server's programs."""
         return {"HOME": str(self.folder), "PATH": f"{os.environ['PATH']}:/usr/sbin", "LANG": "C.UTF-8"}
 
     @classmethod
     @contextmanager
-    def for_a_while(cls, *options: str) -> Iterator[Self]:
-        """A server for as long as the block takes."""
-        # Not pytest's folder: the server's own user has to reach it.
+    def running(cls, *options: str) -> Iterator[Self]:
+        """Run the server within a `with` block."""
+        # Not pytest's folder: the server's own user must be able to read it.
         with tempfile.TemporaryDirectory(prefix=f"{cls.scheme}-", ignore_cleanup_errors=True) as parent:
             Path(parent).chmod(0o755)
             (Path(parent) / "server").mkdir()
@@ -172,7 +233,7 @@ class Server(ABC):
                 server.stop()
 
     def popen(self, *command: str | Path) -> subprocess.Popen[bytes]:
-        """Run a program of the server."""
+        """Start a program as the server's user."""
         with (self.folder.parent / "log").open("ab") as log:
             return subprocess.Popen(
                 command,
@@ -187,27 +248,27 @@ class Server(ABC):
             )
 
     def log(self) -> str:
-        """What it has said."""
+        """Return the server's log."""
         return (self.folder.parent / "log").read_text(encoding="utf-8", errors="replace")
 
     def start(self) -> None:
-        """Come back."""
-        self.process = self.popen(*self.running())
+        """Start the server and wait until it is ready."""
+        self.process = self.popen(*self.server_command())
 
-        def answers() -> bool:
+        def is_ready() -> bool:
             with suppress(OSError):
-                return self.answers()
+                return self.is_ready()
             return False
 
-        wait_until(answers, self.process)
+        wait_until(is_ready, self.process)
 
     def stop(self) -> None:
-        """Be gone."""
-        stop(self.process, self.ending)
+        """Stop the server."""
+        stop(self.process, self.stop_signal)
 
     @contextmanager
-    def away(self) -> Iterator[None]:
-        """Be gone for as long as the block takes."""
+    def unavailable(self) -> Iterator[None]:
+        """Stop the server within a `with` block and start it again afterwards."""
         self.stop()
         try:
             yield
@@ -215,81 +276,112 @@ class Server(ABC):
             self.start()
 
     @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Take connections and answer nothing for as long as the block takes."""
-        os.killpg(self.process.pid, signal.SIGSTOP)
+    def killed(self) -> Iterator[None]:
+        """Kill the server with SIGKILL, so that it cannot finish anything, and start it again after the block."""
+        stop(self.process, signal.SIGKILL)
         try:
             yield
         finally:
-            os.killpg(self.process.pid, signal.SIGCONT)
+            self.start()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Suspend the server within a `with` block: it accepts connections but never responds."""
+        os.kill(self.process.pid, signal.SIGSTOP)
+        # PostgreSQL's backend processes have process groups of their own.
+        processes = [self.process.pid, *descendants(self.process.pid)]
+        try:
+            for process in processes:
+                os.kill(process, signal.SIGSTOP)
+            yield
+        finally:
+            for process in processes:
+                os.kill(process, signal.SIGCONT)
 
     @contextmanager
     def session(self) -> Iterator[BufferedRWPair]:
-        """A connection of our own; what is written is sent when it is flushed."""
-        connection = socket.create_connection(("127.0.0.1", self.port), PATIENCE)
+        """Open a connection; written data is sent on flush."""
+        connection = socket.create_connection(("127.0.0.1", self.port), TIMEOUT)
         with connection, connection.makefile("rwb") as file:
             yield file
 
 
 class DatabaseServer(Server):
-    """A server of databases."""
+    """A database server."""
 
-    first: ClassVar[str]  # a database that is always there
-    sleep: ClassVar[str]
-    connection: ClassVar[str]
+    default_database: ClassVar[str]  # a database that exists on every server
+    sleep_query: ClassVar[str]
+    connection_id_query: ClassVar[str]
+    tls_options: ClassVar[tuple[str, ...]]  # options that enable TLS with a certificate and its key
 
     owner = "owner"
     password = "pass-of-the-owner"  # noqa: S105 - of a server that lives as long as the tests
 
     def __init__(self, folder: Path, *options: str) -> None:
-        """Make its data."""
+        """Create the data directory."""
         super().__init__(folder, *options)
         self.numbers = count(1)
         (folder / "password").write_text(self.password)
         (folder / "grant.sql").write_text(
             f"GRANT ALL ON *.* TO '{self.owner}'@'127.0.0.1' IDENTIFIED BY '{self.password}';\n"
         )
-        assert self.popen(*self.making()).wait(PATIENCE) == 0, self.log()
+        assert self.popen(*self.init_command()).wait(TIMEOUT) == 0, self.log()
 
     @abstractmethod
-    def making(self) -> list[str | Path]:
-        """The command that makes the data, with an owner who needs a password."""
+    def init_command(self) -> list[str | Path]:
+        """Return the command that creates the data directory, with an owner who needs a password."""
 
     @abstractmethod
-    def client(self, database: str) -> list[str | Path]:
-        """The command that reads SQL and writes what it gives, without decoration."""
+    def client_command(self, database: str) -> list[str | Path]:
+        """Return the command that reads SQL and prints the results without decoration."""
 
-    def answers(self) -> bool:
-        """Tell whether it can be used."""
-        return self.run(self.first, "SELECT 1;").returncode == 0
+    def is_ready(self) -> bool:
+        """Return whether the server runs queries."""
+        return self.run(self.default_database, "SELECT 1;").returncode == 0
 
-    def address(self, database: str) -> str:
-        """The address of a database, as a project takes it."""
+    def database_url(self, database: str) -> str:
+        """Return the URL of a database in the form that a project's settings expect."""
         return f"{self.scheme}://{self.owner}:{self.password}@127.0.0.1:{self.port}/{database}"
 
-    def create(self) -> Database:
-        """A new, empty database."""
+    @classmethod
+    @contextmanager
+    def running_with_tls(cls) -> Iterator[Self]:
+        """Run a server with TLS within a `with` block."""
+        with cls.running() as server:
+            files = server.copy_certificates()
+            server.options = tuple(option.format(**files._asdict()) for option in cls.tls_options)
+            with server.unavailable():
+                pass
+            yield server
+
+    def create_database(self) -> Database:
+        """Create an empty database."""
         name = f"test_{next(self.numbers)}"
-        self.ask(self.first, f"CREATE DATABASE {name};")
-        return Database(self.address(name), lambda statement: self.ask(name, statement))
+        self.query(self.default_database, f"CREATE DATABASE {name};")
+        return Database(self.database_url(name), lambda statement: self.query(name, statement))
 
     def run(self, database: str, statements: str) -> subprocess.CompletedProcess[str]:
-        """Run SQL, and take its refusal for an answer too."""
+        """Run SQL and return the completed process, also when the SQL fails."""
         return subprocess.run(
-            self.client(database), check=False, input=statements, text=True, capture_output=True, timeout=PATIENCE
+            self.client_command(database),
+            check=False,
+            input=statements,
+            text=True,
+            capture_output=True,
+            timeout=TIMEOUT,
         )
 
-    def ask(self, database: str, statements: str) -> str:
-        """Run SQL, and return what it gives."""
+    def query(self, database: str, statements: str) -> str:
+        """Run SQL and return its output."""
         result = self.run(database, statements)
         assert result.returncode == 0, result.stderr
         return result.stdout.strip()
 
     @contextmanager
     def transaction(self, database: str, statement: str) -> Iterator[None]:
-        """Keep a transaction open, with the locks of a query that gives a row, for as long as the block takes."""
+        """Hold a transaction open within a `with` block, with the locks of a query that returns at least one row."""
         pipe = subprocess.PIPE
-        with subprocess.Popen(self.client(database), stdin=pipe, stdout=pipe, text=True) as session:
+        with subprocess.Popen(self.client_command(database), stdin=pipe, stdout=pipe, text=True) as session:
             assert session.stdin
             assert session.stdout
             session.stdin.write(f"BEGIN; {statement};\n")
@@ -299,131 +391,179 @@ class DatabaseServer(Server):
 
 
 class PostgreSQL(DatabaseServer):
-    """PostgreSQL, without the care for data that outlives a crash."""
+    """PostgreSQL with durability turned off."""
 
     package = "postgresql"
     account = "postgres"
     scheme = "postgresql"
-    first = "postgres"
-    ending = signal.SIGINT
-    sleep = "SELECT pg_sleep({})"
-    connection = "SELECT pg_backend_pid()"
+    default_database = "postgres"
+    stop_signal = signal.SIGINT
+    sleep_query = "SELECT pg_sleep({})"
+    connection_id_query = "SELECT pg_backend_pid()"
+    tls_options = ("-cssl=on", "-cssl_cert_file={certificate}", "-cssl_key_file={key}")
 
-    def making(self) -> list[str | Path]:
-        """The command that makes the data, with an owner who needs a password."""
+    def init_command(self) -> list[str | Path]:
+        """Return the command that creates the data directory, with an owner who needs a password."""
         secret = ["--auth=scram-sha-256", f"--username={self.owner}", f"--pwfile={self.folder}/password"]
         quick = ["--encoding=UTF8", "--no-locale", "--no-sync"]
         return [program("initdb", self.package), *secret, *quick, "-D", f"{self.folder}/data"]
 
-    def running(self) -> list[str | Path]:
-        """The command that serves the data."""
+    def server_command(self) -> list[str | Path]:
+        """Return the command that starts the server."""
         quick = [f"-c{setting}=off" for setting in ("fsync", "full_page_writes", "synchronous_commit")]
         where = ["-D", f"{self.folder}/data", "-k", f"{self.folder}", "-h", "127.0.0.1", "-p", f"{self.port}"]
-        return [program("postgres", self.package), *quick, *where]
+        return [program("postgres", self.package), *quick, *where, *self.options]
 
-    def client(self, database: str) -> list[str | Path]:
-        """The command that reads SQL and writes what it gives, without decoration."""
+    def client_command(self, database: str) -> list[str | Path]:
+        """Return the command that reads SQL and prints the results without decoration."""
         plain = ["--no-psqlrc", "--quiet", "--no-align", "--tuples-only", "--set=ON_ERROR_STOP=1"]
-        return [program("psql", self.package), *plain, self.address(database)]
+        return [program("psql", self.package), *plain, self.database_url(database)]
 
 
 class MariaDB(DatabaseServer):
-    """MariaDB, without the care for data that outlives a crash."""
+    """MariaDB with durability turned off."""
 
     package = "mariadb-server"
     account = "mysql"
     scheme = "mysql"
-    first = "mysql"
-    ending = signal.SIGTERM
-    sleep = "SELECT SLEEP({})"
-    connection = "SELECT CONNECTION_ID()"
+    default_database = "mysql"
+    stop_signal = signal.SIGTERM
+    sleep_query = "SELECT SLEEP({})"
+    connection_id_query = "SELECT CONNECTION_ID()"
+    tls_options = ("--ssl-cert={certificate}", "--ssl-key={key}")
 
-    def making(self) -> list[str | Path]:
-        """The command that makes the data; the owner is made when it starts."""
+    def init_command(self) -> list[str | Path]:
+        """Return the command that creates the data directory; the owner is created when the server starts."""
         plain = ["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"]
         return [program("mariadb-install-db", self.package), *plain, f"--datadir={self.folder}/data"]
 
-    def running(self) -> list[str | Path]:
-        """The command that serves the data."""
+    def server_command(self) -> list[str | Path]:
+        """Return the command that starts the server."""
         quick = ["--innodb-flush-log-at-trx-commit=0", "--skip-log-bin", "--skip-name-resolve"]
         where = [f"--datadir={self.folder}/data", f"--socket={self.folder}/socket", f"--pid-file={self.folder}/pid"]
         loopback = ["--bind-address=127.0.0.1", f"--port={self.port}"]
         text = ["--character-set-server=utf8mb4", f"--init-file={self.folder}/grant.sql"]
-        return [program("mariadbd", self.package), "--no-defaults", *quick, *where, *loopback, *text]
+        return [program("mariadbd", self.package), "--no-defaults", *quick, *where, *loopback, *text, *self.options]
 
-    def client(self, database: str) -> list[str | Path]:
-        """The command that reads SQL and writes what it gives, without decoration."""
+    def client_command(self, database: str) -> list[str | Path]:
+        """Return the command that reads SQL and prints the results without decoration."""
         plain = ["--no-defaults", "--batch", "--unbuffered", "--skip-column-names"]
         where = ["--protocol=tcp", "--host=127.0.0.1", f"--port={self.port}"]
         who = [f"--user={self.owner}", f"--password={self.password}"]
         return [program("mariadb", self.package), *plain, *where, *who, database]
 
 
-class Cache(Server):
-    """A cache server, which forgets everything when it ends: at once, as in a crash."""
+class PgBouncer(Server):
+    """PgBouncer in transaction mode: it gives the PostgreSQL connection to another client after each transaction."""
 
-    ending = signal.SIGKILL
+    package = "pgbouncer"
+    account = "postgres"
+    scheme = "postgresql"
+    stop_signal = signal.SIGINT
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        """Write the configuration; the only option is the port of the PostgreSQL server."""
+        super().__init__(folder)
+        (folder / "users").write_text(f'"{PostgreSQL.owner}" "{PostgreSQL.password}"\n')
+        settings = {
+            "listen_addr": "127.0.0.1",
+            "listen_port": self.port,
+            "unix_socket_dir": "",
+            "auth_type": "scram-sha-256",
+            "auth_file": folder / "users",
+            "pool_mode": "transaction",
+            # Fewer connections than clients, so that consecutive transactions may run on different connections.
+            "default_pool_size": 4,
+        }
+        lines = ["[databases]", f"* = host=127.0.0.1 port={options[0]}", "[pgbouncer]"]
+        lines += [f"{name} = {value}" for name, value in settings.items()]
+        (folder / "pgbouncer.ini").write_text("\n".join(lines))
+
+    def server_command(self) -> list[str | Path]:
+        """Return the command that starts PgBouncer."""
+        return [program("pgbouncer", self.package), self.folder / "pgbouncer.ini"]
+
+    def is_ready(self) -> bool:
+        """Return whether it accepts connections."""
+        with self.session():
+            return True
+
+
+class Cache(Server):
+    """A cache server, which loses its data when it is stopped: it is killed, as in a crash."""
+
+    stop_signal = signal.SIGKILL
 
     @abstractmethod
     def keys(self) -> list[str]:
-        """List all keys of all clients."""
+        """Return all keys of all clients."""
 
     @abstractmethod
     def get(self, key: str) -> bytes:
-        """Look up a value."""
+        """Return the value of a key."""
 
     @abstractmethod
-    def put(self, key: str, value: bytes) -> None:
-        """Keep a value."""
+    def set(self, key: str, value: bytes) -> None:
+        """Set the value of a key."""
 
 
 class Redis(Cache):
-    """Redis, which keeps nothing on disk."""
+    """Redis without persistence."""
 
     package = "redis-server"
     account = "redis"
     scheme = "redis"
     persistence: tuple[str, ...] = ("--appendonly", "no")
 
-    def running(self) -> list[str | Path]:
-        """The command that serves."""
+    def server_command(self) -> list[str | Path]:
+        """Return the command that starts the server."""
         where = ["--bind", "127.0.0.1", "--port", f"{self.port}", "--dir", f"{self.folder}", "--save", ""]
-        return [program("redis-server", self.package), *where, *self.persistence, *self.options]
+        files = self.copy_certificates()
+        tls: list[str | Path] = [
+            "--tls-port",
+            f"{self.tls_port}",
+            "--tls-auth-clients",
+            "no",
+            "--tls-ca-cert-file",
+            files.authority,
+        ]
+        tls += ["--tls-cert-file", files.certificate, "--tls-key-file", files.key]
+        return [program("redis-server", self.package), *where, *tls, *self.persistence, *self.options]
 
-    def answers(self) -> bool:
-        """Tell whether it can be used."""
-        return self.ask("PING") == [b"PONG"]
+    def is_ready(self) -> bool:
+        """Return whether the server responds."""
+        return self.command("PING") == [b"PONG"]
 
     def keys(self) -> list[str]:
-        """List all keys of all clients."""
-        return sorted(key.decode() for key in self.ask("KEYS", "*"))
+        """Return all keys of all clients."""
+        return sorted(key.decode() for key in self.command("KEYS", "*"))
 
     def get(self, key: str) -> bytes:
-        """Look up a value."""
-        return self.ask("GET", key)[0]
+        """Return the value of a key."""
+        return self.command("GET", key)[0]
 
-    def put(self, key: str, value: bytes) -> None:
-        """Keep a value."""
-        self.ask("SET", key, value)
+    def set(self, key: str, value: bytes) -> None:
+        """Set the value of a key."""
+        self.command("SET", key, value)
 
-    def ask(self, *words: str | bytes) -> list[bytes]:
-        """Send a command, and return what it gives; of one thing a list, too (RESP2)."""
+    def command(self, *words: str | bytes) -> list[bytes]:
+        """Send a command and return the reply as a list, even if it is a single value (RESP2)."""
         given = [word if isinstance(word, bytes) else word.encode() for word in words]
         with self.session() as session:
             session.write(b"*%d\r\n" % len(given))
             for word in given:
                 session.write(b"$%d\r\n%s\r\n" % (len(word), word))
             session.flush()
-            return self.read(session)
+            return self._read_reply(session)
 
-    def read(self, session: BufferedRWPair) -> list[bytes]:
-        """Read one answer."""
+    def _read_reply(self, session: BufferedRWPair) -> list[bytes]:
+        """Read one reply."""
         line = session.readline()
         kind, rest = line[:1], line[1:-2]
         if not kind or kind not in b"+:$*":
             raise ConnectionError(line)
         if kind == b"*":
-            return [part for _ in range(int(rest)) for part in self.read(session)]
+            return [part for _ in range(int(rest)) for part in self._read_reply(session)]
         return [session.read(int(rest) + 2)[:-2] if kind == b"$" else rest]
 
 
@@ -434,33 +574,33 @@ class Memcached(Cache):
     account = "memcache"
     scheme = "memcached"
 
-    def running(self) -> list[str | Path]:
-        """The command that serves."""
+    def server_command(self) -> list[str | Path]:
+        """Return the command that starts the server."""
         where = ["-l", "127.0.0.1", "-p", f"{self.port}", "-U", "0"]
         return [program("memcached", self.package), *where, *self.options]
 
-    def answers(self) -> bool:
-        """Tell whether it can be used."""
-        return self.ask(b"version")[0].startswith(b"VERSION")
+    def is_ready(self) -> bool:
+        """Return whether the server responds."""
+        return self.command(b"version")[0].startswith(b"VERSION")
 
     def keys(self) -> list[str]:
-        """List all keys of all clients: a list lacks those that are in use at that moment."""
-        lines = [line for _ in range(9) for line in self.ask(b"lru_crawler metadump hash", until=b"END")[:-1]]
+        """Return all keys of all clients; a single listing omits keys that are in use, so several are merged."""
+        lines = [line for _ in range(9) for line in self.command(b"lru_crawler metadump hash", until=b"END")[:-1]]
         return sorted({urllib.parse.unquote(line.split()[0].decode()).removeprefix("key=") for line in lines})
 
     def get(self, key: str) -> bytes:
-        """Look up a value."""
+        """Return the value of a key."""
         with self.session() as session:
             session.write(f"get {key}\r\n".encode())
             session.flush()
             return session.read(int(session.readline().split()[-1]))
 
-    def put(self, key: str, value: bytes) -> None:
-        """Keep a value."""
-        assert self.ask(b"set %s 0 0 %d\r\n%s" % (key.encode(), len(value), value)) == [b"STORED"]
+    def set(self, key: str, value: bytes) -> None:
+        """Set the value of a key."""
+        assert self.command(b"set %s 0 0 %d\r\n%s" % (key.encode(), len(value), value)) == [b"STORED"]
 
-    def ask(self, command: bytes, until: bytes = b"") -> list[bytes]:
-        """Send a command, and return the lines that it gives: one, or all until one of a kind."""
+    def command(self, command: bytes, until: bytes = b"") -> list[bytes]:
+        """Send a command and return the lines of the response: one, or all lines up to one that starts with `until`."""
         with self.session() as session:
             session.write(command + b"\r\n")
             session.flush()
@@ -471,91 +611,110 @@ class Memcached(Cache):
 
 
 class Directory:
-    """A place for files that can be taken away, as a disk can that is not mounted: root cannot write there either."""
+    """A cache directory that can become unavailable, like an unmounted disk, so that not even root can write to it."""
 
     def __init__(self, path: Path) -> None:
-        """Make it, by a link that can be put elsewhere at once."""
+        """Create the directory behind a symbolic link that can be replaced atomically."""
         self.path, self.url = path, f"file://{path}"
         self.place = path.with_suffix(".place")
         self.place.mkdir()
-        self.lead_to(self.place)
+        self._link_to(self.place)
 
-    def lead_to(self, place: Path) -> None:
-        """Let our path be another one."""
+    def _link_to(self, place: Path) -> None:
+        """Point the path at another place."""
         link = self.path.with_suffix(".link")
         link.symlink_to(place)
         link.replace(self.path)
 
     @contextmanager
-    def away(self) -> Iterator[None]:
-        """Be no directory for as long as the block takes; what was in it comes back."""
-        self.lead_to(Path(os.devnull))
+    def unavailable(self) -> Iterator[None]:
+        """Make the path unavailable within a `with` block; afterwards it has its former contents."""
+        self._link_to(Path(os.devnull))
         try:
             yield
         finally:
-            self.lead_to(self.place)
+            self._link_to(self.place)
 
     def keys(self) -> list[str]:
-        """List all files."""
+        """Return the names of all files."""
         return sorted(str(path.relative_to(self.place)) for path in self.place.rglob("*") if path.is_file())
 
     def get(self, key: str) -> bytes:
-        """Look up a value."""
+        """Return the contents of a file."""
         return (self.path / key).read_bytes()
 
-    def put(self, key: str, value: bytes) -> None:
-        """Write over a file, and let it live long."""
+    def set(self, key: str, value: bytes) -> None:
+        """Overwrite a file and set its expiry (its mtime) in the future."""
         (self.path / key).write_bytes(value)
-        ends = time.time() + PATIENCE
+        ends = time.time() + TIMEOUT
         os.utime(self.path / key, (ends, ends))
 
 
 class Broker(Server):
-    """A server of queues, which keeps what waits there."""
+    """A message broker with persistent queues."""
 
-    ending = signal.SIGTERM
+    stop_signal = signal.SIGTERM
 
     @abstractmethod
     def clear(self) -> None:
-        """Forget all jobs."""
+        """Delete all jobs."""
+
+    @abstractmethod
+    def wrong_urls(self) -> list[str]:
+        """Return URLs of this server with a wrong user or path, which it rejects."""
 
 
 class RedisBroker(Broker, Redis):
-    """Redis, with its data in an append-only file."""
+    """Redis with an append-only file."""
 
     persistence = ("--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction")
 
     def clear(self) -> None:
-        """Forget all jobs."""
-        self.ask("FLUSHALL")
+        """Delete all jobs."""
+        self.command("FLUSHALL")
+
+    def wrong_urls(self) -> list[str]:
+        """Return a URL with an unknown user and one with a missing database.
+
+        Over RESP3 a Redis without a password accepts every user.
+        """
+        return [f"redis://user:pass@127.0.0.1:{self.port}/0", f"{self.url}/99"]
 
 
 class RabbitMQ(Broker):
-    """RabbitMQ, one node."""
+    """RabbitMQ with one node."""
 
     package = "rabbitmq-server"
     account = "rabbitmq"
     scheme = "amqp"
 
     def __init__(self, folder: Path, *options: str) -> None:
-        """Choose the ports of Erlang as well."""
+        """Choose the ports of Erlang and write the configuration."""
         super().__init__(folder, *options)
         self.names, self.distribution = free_port(), free_port()
-        (folder / "rabbitmq.conf").write_text("log.console = true\n")
+        files = self.copy_certificates()
+        settings = {
+            "log.console": "true",
+            "listeners.ssl.default": self.tls_port,
+            "ssl_options.cacertfile": files.authority,
+            "ssl_options.certfile": files.certificate,
+            "ssl_options.keyfile": files.key,
+        }
+        (folder / "rabbitmq.conf").write_text("".join(f"{name} = {value}\n" for name, value in settings.items()))
         (folder / "enabled_plugins").write_text("[].")
 
     @property
     def url(self) -> str:
-        """Its address, with its first virtual host."""
+        """Return the URL with the default virtual host."""
         return f"{super().url}//"
 
-    def running(self) -> list[str | Path]:
-        """The command that serves."""
+    def server_command(self) -> list[str | Path]:
+        """Return the command that starts the server."""
         found = shutil.which("rabbitmq-server", path="/usr/lib/rabbitmq/bin")
         return [found or program("rabbitmq-server", self.package), *self.options]
 
     def environment(self) -> dict[str, str]:
-        """The variables that keep it apart from any other node."""
+        """Return the environment variables that separate this node from any other one."""
         own = {
             "NODENAME": f"test{self.port}@localhost",
             "NODE_IP_ADDRESS": "127.0.0.1",
@@ -569,21 +728,25 @@ class RabbitMQ(Broker):
         erlang = {"ERL_EPMD_PORT": str(self.names), "ERL_EPMD_ADDRESS": "127.0.0.1"}
         return super().environment() | erlang | {f"RABBITMQ_{name}": str(value) for name, value in own.items()}
 
-    def answers(self) -> bool:
-        """Tell whether it can be used."""
+    def wrong_urls(self) -> list[str]:
+        """Return a URL with an unknown user and one with a missing virtual host."""
+        return [f"amqp://user:pass@127.0.0.1:{self.port}//", f"amqp://127.0.0.1:{self.port}/nowhere"]
+
+    def is_ready(self) -> bool:
+        """Return whether the server speaks AMQP."""
         with self.session() as session:
             session.write(b"AMQP\x00\x00\x09\x01")
             session.flush()
             return session.read(1) == b"\x01"
 
     def stop(self) -> None:
-        """Be gone, and with it the program that knows its name."""
+        """Stop the server and epmd, which runs as a separate daemon."""
         super().stop()
         epmd: list[str | Path] = [program("epmd", "erlang-base"), "-port", str(self.names), "-kill"]
         subprocess.run(epmd, check=False, env=self.environment(), capture_output=True)
 
     def clear(self) -> None:
-        """Forget all jobs, and come back."""
+        """Delete all jobs by deleting the data and restarting."""
         self.stop()
         shutil.rmtree(self.folder / "data")
         self.start()

@@ -1,73 +1,79 @@
-"""Projects behind a CDN: a real caching proxy plays it, and a server on loopback its interface."""
+"""Projects behind a CDN: Varnish and an HTTP server on loopback are the fakes of the CDN and of its API."""
 
 import json
 import re
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import NamedTuple
 
-from tests.answers import DEFAULT, OPTIONS, PROJECT, Row, Value, each
+import pytest
+
+from tests.application_servers import application_server, variables_of
 from tests.conftest import Run
-from tests.edge import application_server, variables_of
-from tests.services import PATIENCE, Answer, free_port, program, serving
+from tests.deployed_project import AUTHORIZATION
+from tests.matrix import OPTIONS, PROJECT, Combination, Value, answers_with, parametrize_combinations
+from tests.services import TIMEOUT, Response, free_port, program, serving
 
 HOST = "example.com"
-OWN = "127.0.0.3"  # the address of a client that is not the CDN
-LIST = "/api/v1/categories"
+CLIENT_ADDRESS = "127.0.0.3"  # source address of a client that is not the CDN
+CATEGORIES_PATH = "/api/v1/categories"
 
 
-def behind(cdn: Value) -> Row:
-    """A project with this CDN right in front of its application, which needs no other server."""
-    answers = {"database": "sqlite", "cache": "none", "reverse_proxy": "none", "cdn": cdn}
-    return Row(f"behind-{cdn}", {**DEFAULT.options, **answers})
+def combination_with(cdn: Value) -> Combination:
+    """Return a combination with this CDN directly in front of the application, without backing services."""
+    answers = answers_with(database="sqlite", cache="none", auth="jwt", reverse_proxy="none", cdn=cdn)
+    return Combination(f"behind-{cdn}", answers)
 
 
-CDNS = [behind(cdn) for cdn in OPTIONS["cdn"] if cdn != "none"]
+CDNS = [combination_with(cdn) for cdn in OPTIONS["cdn"] if cdn != "none"]
 
 
-class Speech(NamedTuple):
-    """How a provider is told of lifetimes and tags: the headers, and what stands before a lifetime."""
+class ProviderHeaders(NamedTuple):
+    """How a provider gets TTLs and tags: the header and directive of a TTL, and the header of tags."""
 
-    lifetime: str
-    before: str
-    tags: str
+    ttl_header: str
+    ttl_directive: str
+    tag_header: str
 
 
-SPEECH: dict[Value, Speech] = {
-    "cloudflare": Speech("CDN-Cache-Control", "max-age", "Cache-Tag"),
-    "cloudfront": Speech("Cache-Control", "s-maxage", "Cache-Tag"),
-    "fastly": Speech("Surrogate-Control", "max-age", "Surrogate-Key"),
-    "generic": Speech("CDN-Cache-Control", "max-age", "Surrogate-Key"),
+PROVIDER_HEADERS: dict[Value, ProviderHeaders] = {
+    "cloudflare": ProviderHeaders("CDN-Cache-Control", "max-age", "Cache-Tag"),
+    "cloudfront": ProviderHeaders("Cache-Control", "s-maxage", "Cache-Tag"),
+    "fastly": ProviderHeaders("Surrogate-Control", "max-age", "Surrogate-Key"),
+    "generic": ProviderHeaders("CDN-Cache-Control", "max-age", "Surrogate-Key"),
 }
 
 
-def say(port: int, method: str, path: str, body: object = None, source: str = "", **headers: str) -> Answer:
-    """Ask the server on a port, from an address of one's own if one is named."""
-    connection = HTTPConnection("127.0.0.1", port, timeout=PATIENCE, source_address=(source, 0) if source else None)
+def send(port: int, method: str, path: str, body: object = None, source: str = "", **headers: str) -> Response:
+    """Send a request to a port, from a given source address if there is one."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=TIMEOUT, source_address=(source, 0) if source else None)
     try:
         names = {"Host": HOST, "Content-Type": "application/json", **headers}
+        if method == "POST":
+            names |= AUTHORIZATION
         names = {name.replace("_", "-"): value for name, value in names.items()}
         connection.request(method, path, None if body is None else json.dumps(body), names)
         response = connection.getresponse()
-        return Answer(response.status, response.headers, response.read().decode())
+        return Response(response.status, response.headers, response.read().decode())
     finally:
         connection.close()
 
 
-def forget(varnish: int, cdn: Value, request: BaseHTTPRequestHandler, body: str) -> None:
-    """Do what the provider's interface is asked to do, with what plays it."""
+def apply_purge(varnish: int, cdn: Value, request: BaseHTTPRequestHandler, body: str) -> None:
+    """Apply a purge request to the provider's API to Varnish."""
     paths: list[str] = []
     tags: list[str] = []
     if cdn == "cloudflare":
         assert request.path == "/zones/E1/purge_cache"
         assert request.headers["Authorization"] == "Bearer token"
-        asked = json.loads(body)
-        tags, paths = asked.get("tags", []), asked.get("files", [])
+        data = json.loads(body)
+        tags, paths = data.get("tags", []), data.get("files", [])
     elif cdn == "cloudfront":
         assert re.fullmatch(r"/[\d-]+/distribution/E1/invalidation", request.path)
         items = re.findall("<Path>(.*?)</Path>", body)
@@ -80,14 +86,14 @@ def forget(varnish: int, cdn: Value, request: BaseHTTPRequestHandler, body: str)
             assert request.path.startswith(f"/purge/{HOST}/")
             paths = [request.path.removeprefix(f"/purge/{HOST}")]
     for path in paths:
-        assert say(varnish, "PURGE", path.removeprefix(f"https://{HOST}")).status == 200
+        assert send(varnish, "PURGE", path.removeprefix(f"https://{HOST}")).status == 200
     if tags:
-        assert say(varnish, "PURGE", "/", Surrogate_Key=" ".join(tags)).status == 200
+        assert send(varnish, "PURGE", "/", Surrogate_Key=" ".join(tags)).status == 200
 
 
 @contextmanager
-def interface(varnish: int, cdn: Value) -> Iterator[str]:
-    """The provider's interface, for as long as the block takes; that of Varnish is its own."""
+def provider_api(varnish: int, cdn: Value) -> Iterator[str]:
+    """Run a fake of the provider's API within a `with` block; `generic` uses Varnish's own."""
     if cdn == "generic":
         yield f"http://127.0.0.1:{varnish}"
         return
@@ -95,7 +101,7 @@ def interface(varnish: int, cdn: Value) -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
-            forget(varnish, cdn, self, body)
+            apply_purge(varnish, cdn, self, body)
             self.send_response(201)
             self.send_header("Content-Length", "15")
             self.end_headers()
@@ -110,32 +116,32 @@ def interface(varnish: int, cdn: Value) -> Iterator[str]:
         server.shutdown()
 
 
-LOOP = """
+COMMAND_LOOP = """
 import sys
 from {package}.wsgi import app
 
 for line in sys.stdin:
     result = app.test_cli_runner().invoke(args=line.split())
-    print("ended", result.exit_code, repr(result.output), flush=True)
+    print("finished", result.exit_code, repr(result.output), flush=True)
 """
 
 
 @contextmanager
-def commands(project: Path, environment: Path, variables: dict[str, str]) -> Iterator[Callable[[str], None]]:
-    """Run commands of `flask`, all in one process: each would take a second to start."""
+def commands(project: Path, venv_bin: Path, variables: dict[str, str]) -> Iterator[Callable[[str], None]]:
+    """Provide a function that runs `flask` commands in one process, since each start would take a second."""
     (package,) = (path.name for path in (project / "src").iterdir())
-    command: list[str | Path] = [environment / "python", "-c", LOOP.format(package=package)]
+    command: list[str | Path] = [venv_bin / "python", "-c", COMMAND_LOOP.format(package=package)]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, cwd=project, env=variables, stdin=pipe, stdout=pipe, text=True) as process:
         assert process.stdin
         assert process.stdout
-        answers = process.stdout
+        output = process.stdout
 
         def flask(words: str) -> None:
             print(words, file=process.stdin, flush=True)
-            while not (line := answers.readline()).startswith("ended"):
-                assert line, f"{words}: no answer"
-            assert line.startswith("ended 0"), line
+            while not (line := output.readline()).startswith("finished"):
+                assert line, f"{words}: no output"
+            assert line.startswith("finished 0"), line
 
         yield flask
         process.stdin.close()
@@ -143,10 +149,10 @@ def commands(project: Path, environment: Path, variables: dict[str, str]) -> Ite
 
 @contextmanager
 def varnish(vcl: str, port: int, folder: Path) -> Iterator[None]:
-    """Varnish with a configuration, for as long as the block takes."""
+    """Run Varnish with a configuration within a `with` block."""
     folder.mkdir()
     (folder / "site.vcl").write_text(vcl, encoding="utf-8")
-    # Without the jail of a package it does not change its user, whoever that is.
+    # Without a jail Varnish does not change its user, as a package would have it do.
     command: list[str | Path] = [
         program("varnishd", "varnish"),
         "-F",
@@ -157,20 +163,22 @@ def varnish(vcl: str, port: int, folder: Path) -> Iterator[None]:
         "-f",
         folder / "site.vcl",
     ]
-    where = ["-a", f"127.0.0.1:{port}", "-s", "malloc,16m", "-p", "ban_lurker_sleep=0"]
+    options = ["-a", f"127.0.0.1:{port}", "-s", "malloc,16m", "-p", "ban_lurker_sleep=0"]
     health = f"http://127.0.0.1:{port}/health/live"
-    with serving([*command, *where], folder, {"PATH": "/usr/bin:/bin"}, health, folder / "log"):
+    with serving([*command, *options], folder, {"PATH": "/usr/bin:/bin"}, health, folder / "log"):
         yield
 
 
 def configure(cdn: Value, origin: str) -> str:
-    """Make the configuration for Varnish, which a project with `cdn=generic` has, hear what a provider hears."""
+    """Adapt the Varnish configuration of a project with `cdn=generic` to the headers of a provider."""
     text = (PROJECT / "deploy" / "cdn" / "varnish.vcl").read_text(encoding="utf-8")
-    speech, own = SPEECH[cdn], SPEECH["generic"]
+    headers, generic = PROVIDER_HEADERS[cdn], PROVIDER_HEADERS["generic"]
     head, _, rest = text.partition("sub vcl_backend_response")
-    rest = rest.replace(own.lifetime, speech.lifetime).replace(f"{own.before}=", f"{speech.before}=")
-    head = head.replace(f"obj.http.{own.tags}", f"obj.http.{speech.tags}")
-    # Browsers may be told by the same header.
+    rest = rest.replace(generic.ttl_header, headers.ttl_header).replace(
+        f"{generic.ttl_directive}=", f"{headers.ttl_directive}="
+    )
+    head = head.replace(f"obj.http.{generic.tag_header}", f"obj.http.{headers.tag_header}")
+    # Some providers use the header that browsers get, too.
     rest = rest.replace("    unset resp.http.Cache-Control;\n", "")
     port = origin.rpartition(":")[2]
     return f"{head}sub vcl_backend_response{rest}".replace('.port = "8000"', f'.port = "{port}"')
@@ -179,30 +187,30 @@ def configure(cdn: Value, origin: str) -> str:
 class Site(NamedTuple):
     """A site behind its CDN."""
 
-    cdn: int  # the port of what plays it
+    cdn: int  # port of Varnish
     origin: int
-    log: Path  # of the origin
+    log: Path  # log of the origin
     flask: Callable[[str], None]
 
-    def reached(self, path: str = LIST) -> int:
-        """Count the requests for a path that have reached the origin."""
+    def origin_requests(self, path: str = CATEGORIES_PATH) -> int:
+        """Return the number of requests for a path that have reached the origin."""
         return self.log.read_text(encoding="utf-8").count(f'"path":"{path}"')
 
-    def names(self) -> list[str]:
-        """What the CDN gives everybody."""
-        answer = say(self.cdn, "GET", LIST)
-        assert answer.status == 200
-        assert answer.headers["Cache-Control"].startswith("public, max-age=10")
-        return [category["name"] for category in json.loads(answer.text)]
+    def category_names(self) -> list[str]:
+        """Return the names of categories in the CDN's response."""
+        response = send(self.cdn, "GET", CATEGORIES_PATH)
+        assert response.status == 200
+        assert response.headers["Cache-Control"].startswith("public, max-age=10")
+        return [category["name"] for category in json.loads(response.text)]
 
 
 @contextmanager
-def site(row: Row, project: Path, environment: Path, folder: Path) -> Iterator[Site]:
-    """A site behind its CDN, for as long as the block takes."""
+def running_site(combination: Combination, project: Path, venv_bin: Path, folder: Path) -> Iterator[Site]:
+    """Run a site behind its CDN within a `with` block."""
     (project / ".env").unlink()
     (folder / "addresses.conf").write_text("127.0.0.1/32\n")
-    cdn, port, log = row.options["cdn"], free_port(), folder / "server.log"
-    with interface(port, cdn) as api:
+    cdn, port, log = combination.options["cdn"], free_port(), folder / "server.log"
+    with provider_api(port, cdn) as api:
         settings = {
             "ALLOWED_HOSTS": HOST,
             "DATABASE_URL": f"sqlite:///{folder}/site.sqlite3",
@@ -214,79 +222,99 @@ def site(row: Row, project: Path, environment: Path, folder: Path) -> Iterator[S
             "CDN_TOKEN": "token",
             "AWS_ACCESS_KEY_ID": "key",
             "AWS_SECRET_ACCESS_KEY": "secret",
-            # Without a server for it each process counts alone.
+            # Without a cache server each process counts requests on its own.
             "WEB_CONCURRENCY": "1",
         }
-        variables = variables_of(project, environment, "127.0.0.1:1") | settings
+        variables = variables_of(project, venv_bin, "127.0.0.1:1") | settings
         with (
-            commands(project, environment, variables) as flask,
-            application_server(project, row, environment, log, options=(), **settings) as upstream,
+            commands(project, venv_bin, variables) as flask,
+            application_server(project, combination, venv_bin, log, options=(), **settings) as upstream,  # type: ignore[arg-type]
             varnish(configure(cdn, upstream.bind), port, folder / "varnish"),
         ):
-            flask("db upgrade")
+            subprocess.run([venv_bin / "alembic", "upgrade", "head"], check=True, cwd=project, env=variables)
             flask("seed")
             yield Site(port, int(upstream.bind.rpartition(":")[2]), log, flask)
 
 
-@each(CDNS)
-def test_behind_the_cdn(row: Row, workspace: Path, environment: Path, tmp_path: Path) -> None:
-    """A second request never reaches the origin, a purge makes it, and nothing personal is ever kept."""
-    with site(row, workspace, environment, tmp_path) as behind_cdn:
-        keeps_what_is_public_until_it_is_told(behind_cdn)
-        keeps_nothing_else(behind_cdn)
-        is_no_way_around_a_limit(behind_cdn)
+@parametrize_combinations(CDNS)
+def test_cdn_caches_public_responses_only(
+    combination: Combination, workspace: Path, venv_bin: Path, tmp_path: Path
+) -> None:
+    """The CDN serves repeated requests until a purge, and never caches personal responses."""
+    with running_site(combination, workspace, venv_bin, tmp_path) as site:
+        check_public_responses(site)
+        check_personal_responses(site)
+        check_rate_limit(site)
 
 
-def keeps_what_is_public_until_it_is_told(site: Site) -> None:
-    """It forgets what has a tag, and what has an address, and only that."""
-    assert "Tools" not in site.names()
-    assert say(site.cdn, "POST", LIST, {"name": "Tools"}).status == 201
-    assert "Tools" not in site.names()
-    assert site.reached() == 2  # the first one, and the POST
-    site.flask(f"cdn purge --dry-run {LIST} --tag category")
+def check_public_responses(site: Site) -> None:
+    """Check that a purge by tag or by path deletes the matching responses only."""
+    assert "Tools" not in site.category_names()
+    assert send(site.cdn, "POST", CATEGORIES_PATH, {"name": "Tools"}).status == 201
+    assert "Tools" not in site.category_names()
+    assert site.origin_requests() == 2  # the first one, and the POST
+    site.flask(f"cdn purge --dry-run {CATEGORIES_PATH} --tag category")
     site.flask("cdn purge --tag categor --tag unknown")
-    assert "Tools" not in site.names()
-    assert site.reached() == 2
+    assert "Tools" not in site.category_names()
+    assert site.origin_requests() == 2
     site.flask("cdn purge --tag unknown --tag category")
-    assert ["Tools" in site.names() for _ in range(2)] == [True, True]
-    assert site.reached() == 3
-    assert say(site.cdn, "GET", "/api/v1/products").status == 200
-    site.flask(f"cdn purge {LIST}")
-    assert "Tools" in site.names()
-    assert site.reached() == 4
-    assert say(site.cdn, "GET", "/api/v1/products").status == 200
-    assert site.reached("/api/v1/products") == 1
+    assert ["Tools" in site.category_names() for _ in range(2)] == [True, True]
+    assert site.origin_requests() == 3
+    assert send(site.cdn, "GET", "/api/v1/products").status == 200
+    site.flask(f"cdn purge {CATEGORIES_PATH}")
+    assert "Tools" in site.category_names()
+    assert site.origin_requests() == 4
+    assert send(site.cdn, "GET", "/api/v1/products").status == 200
+    assert site.origin_requests("/api/v1/products") == 1
 
 
-def keeps_nothing_else(site: Site) -> None:
-    """Whoever is known is answered by the origin, and nobody else is given that."""
-    before = site.reached()
-    known = [{"Cookie": "session=a"}, {"Authorization": "Bearer a"}, {"Cookie": "x=1; session=a"}]
-    for headers in (*known, *known):
-        assert say(site.cdn, "GET", LIST, **headers).headers["Cache-Control"] == "private, no-cache"
-    assert site.reached() == before + 6
-    # A cookie of somebody else's does not cost the cache.
-    assert say(site.cdn, "GET", LIST, Cookie="_ga=1").headers["Cache-Control"].startswith("public")
-    assert "Tools" in site.names()
-    assert site.reached() == before + 6
-    # What nobody has called public is not kept, and an error is not.
+def check_personal_responses(site: Site) -> None:
+    """Check that requests with credentials reach the origin, and that their responses are not cached."""
+    before = site.origin_requests()
+    personal = [{"Cookie": "session=a"}, {"Authorization": "Bearer a"}, {"Cookie": "x=1; session=a"}]
+    for headers in (*personal, *personal):
+        assert send(site.cdn, "GET", CATEGORIES_PATH, **headers).headers["Cache-Control"] == "private, no-cache"
+    assert site.origin_requests() == before + 6
+    # Cookies of third parties do not prevent caching.
+    assert send(site.cdn, "GET", CATEGORIES_PATH, Cookie="_ga=1").headers["Cache-Control"].startswith("public")
+    assert "Tools" in site.category_names()
+    assert site.origin_requests() == before + 6
+    # Responses without `public()` and errors are not cached.
     for path, status in (("/", 200), ("/nowhere", 404)):
-        assert [say(site.cdn, "GET", path).status for _ in range(2)] == [status, status]
-        assert site.reached(path) == 2
+        assert [send(site.cdn, "GET", path).status for _ in range(2)] == [status, status]
+        assert site.origin_requests(path) == 2
 
 
-def is_no_way_around_a_limit(site: Site) -> None:
-    """A client is limited by its address, whatever it says; the origin believes the CDN alone."""
+def check_rate_limit(site: Site) -> None:
+    """Check that clients are limited by their address: the origin trusts forwarding headers of the CDN only."""
     forged = [f"203.0.113.{number}" for number in range(6)]
-    by_cdn = [say(site.cdn, "POST", LIST, {}, X_Forwarded_For=address).status for address in forged]
-    assert by_cdn == [422] * 3 + [429] * 3
-    directly = [say(site.origin, "POST", LIST, {}, OWN, X_Forwarded_For=address).status for address in forged]
-    assert directly == [422] * 4 + [429] * 2
+    through_cdn = [send(site.cdn, "POST", CATEGORIES_PATH, {}, X_Forwarded_For=address).status for address in forged]
+    assert through_cdn == [422] * 3 + [429] * 3
+    at_origin = [
+        send(site.origin, "POST", CATEGORIES_PATH, {}, CLIENT_ADDRESS, X_Forwarded_For=address).status
+        for address in forged
+    ]
+    assert at_origin == [422] * 4 + [429] * 2
 
 
-@each([behind("cloudfront")])
-def test_the_api_of_amazon_takes_the_calls(workspace: Path, environment: Path, run: Run) -> None:
-    """By moto, which plays it: an invalidation of a distribution that exists, and the refusal of another."""
+@pytest.mark.parametrize("name", ["session", "__Host-session", "__Secure-session", "__Host-session-login-0a1b2c3d"])
+def test_each_cdn_knows_the_session_cookies(name: str) -> None:
+    """The configuration of each CDN matches the cookies of logins, and not those of analytics."""
+    files = {path.name: path.read_text(encoding="utf-8") for path in (PROJECT / "deploy" / "cdn").iterdir()}
+    for file in ("fastly.tf", "varnish.vcl"):
+        (pattern,) = re.findall(r'req\.http\.Cookie ~ "(.*?)"\)', files[file])
+        assert re.search(pattern, f"_ga=1; {name}=a"), file
+        assert not re.search(pattern, "_ga=1; ab_session_test=a"), file
+    (part,) = re.findall(r'http\.cookie contains \\"(.*?)\\"', files["cloudflare.tf"])
+    assert part in f"{name}=a"
+    patterns = re.findall(r"Cookies: \[(.*)\]", files["cloudfront.yaml"])
+    assert len(patterns) == 3
+    assert all(fnmatchcase(name, found.split(",")[0].strip('"')) for found in patterns)
+
+
+@parametrize_combinations([combination_with("cloudfront")])
+def test_cloudfront_api_accepts_invalidations(workspace: Path, venv_bin: Path, run: Run) -> None:
+    """Moto accepts invalidations of an existing distribution and rejects one of an unknown distribution."""
     (package,) = (path.name for path in (workspace / "src").iterdir())
     script = f"""
 import os
@@ -298,10 +326,10 @@ with mock_aws():
     client = boto3.client("cloudfront", region_name="us-east-1")
     origins = [dict(Id="a", DomainName="origin.example.com", CustomOriginConfig=dict(
         HTTPPort=80, HTTPSPort=443, OriginProtocolPolicy="https-only"))]
-    made = client.create_distribution(DistributionConfig=dict(
+    created = client.create_distribution(DistributionConfig=dict(
         CallerReference="a", Comment="", Enabled=True, Origins=dict(Quantity=1, Items=origins),
         DefaultCacheBehavior=dict(TargetOriginId="a", ViewerProtocolPolicy="redirect-to-https")))
-    os.environ["CDN_ID"] = made["Distribution"]["Id"]
+    os.environ["CDN_ID"] = created["Distribution"]["Id"]
     for words in (["/a", "--tag", "table"], ["--everything"]):
         result = create_app().test_cli_runner().invoke(args=["cdn", "purge", *words])
         assert result.exit_code == 0, result.output
@@ -315,23 +343,25 @@ with mock_aws():
     assert "NoSuchDistribution" in result.output, result.output
 """
     variables = {"PYTHONPATH": "src", "FLASK_DEBUG": "1", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "a"}
-    result = run(environment / "python", "-c", script, cwd=workspace, ALLOWED_HOSTS=HOST, **variables)
+    result = run(venv_bin / "python", "-c", script, cwd=workspace, ALLOWED_HOSTS=HOST, **variables)
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-@each(CDNS)
-def test_the_snippet_is_accepted(row: Row, project: Path, environment: Path, run: Run, tmp_path: Path) -> None:
-    """By the provider's own checker where there is one, else by a parser."""
+@parametrize_combinations(CDNS)
+def test_cdn_configuration_is_valid(
+    combination: Combination, project: Path, venv_bin: Path, run: Run, tmp_path: Path
+) -> None:
+    """The provider's own checker accepts the configuration, or a parser if there is none."""
     (file,) = (path for path in (project / "deploy" / "cdn").iterdir() if path.name != "addresses.conf")
     if file.suffix == ".tf":
         parse = (
             "import hcl2, sys; print(*(name for block in hcl2.load(open(sys.argv[1]))['resource'] for name in block))"
         )
-        result = run(environment / "python", "-c", parse, file, cwd=tmp_path)
+        result = run(venv_bin / "python", "-c", parse, file, cwd=tmp_path)
         assert result.returncode == 0, result.stderr
-        assert str(row.options["cdn"]) in result.stdout
+        assert str(combination.options["cdn"]) in result.stdout
     elif file.suffix == ".yaml":
-        result = run(environment / "cfn-lint", "-r", "us-east-1", "--", file, cwd=tmp_path)
+        result = run(venv_bin / "cfn-lint", "-r", "us-east-1", "--", file, cwd=tmp_path)
         assert result.returncode == 0, result.stdout + result.stderr
     else:
         result = run(program("varnishd", "varnish"), "-j", "none", "-C", "-f", file, cwd=tmp_path)

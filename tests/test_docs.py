@@ -1,4 +1,4 @@
-"""The documents say what is so: tables are derived, links resolve, and what they name is there."""
+"""Tests of the template's documents: generated tables, links, and the commands, files and URLs that they name."""
 
 import os
 import re
@@ -8,99 +8,131 @@ from urllib.parse import unquote
 
 import pytest
 
-from tests.answers import DEFAULT, MANIFEST, OPTIONS, PRESETS, ROWS, TEMPLATE, Row, Value, as_key, each
 from tests.conftest import Run
-from tests.test_source import INDEX_FILES
+from tests.matrix import (
+    COMBINATIONS,
+    DEFAULT,
+    MANIFEST,
+    OPTIONS,
+    PRESETS,
+    TEMPLATE,
+    Combination,
+    Value,
+    as_key,
+    parametrize_combinations,
+)
+from tests.test_adding_an_option import RECIPES, read_steps
 
 QUESTIONS = [name for name in MANIFEST if not name.startswith("_")]
-DOCUMENTS = [*sorted(TEMPLATE.glob("*.md")), *sorted((TEMPLATE / "docs").glob("*.md"))]
-TABLE = re.compile(r"(?<=<!-- options -->\n).*?(?=<!-- /options -->)", re.DOTALL)
-PRESET_TABLE = re.compile(r"(?<=<!-- presets -->\n).*?(?=<!-- /presets -->)", re.DOTALL)
+DOCUMENTS = [*sorted(TEMPLATE.glob("*.md")), *sorted((TEMPLATE / "docs").rglob("*.md"))]
+DECISIONS = TEMPLATE / "docs" / "decisions"
 
 
 def read(name: str) -> str:
-    """A document's text."""
+    """Return the text of a document."""
     return (TEMPLATE / name).read_text(encoding="utf-8")
 
 
-def shown(value: Value) -> str:
-    """A value as a person answers it."""
+def format_value(value: Value) -> str:
+    """Return a value as a user types it."""
     return value if isinstance(value, str) else ("no", "yes")[value]
 
 
-def row_of(name: str) -> str:
-    """A question's line in the table: its values, its default, its label."""
+def table_row(name: str) -> str:
+    """Return the row of a question: its values, default and label."""
     question, label = MANIFEST[name], MANIFEST["__prompts__"][name]
     derived = re.search(r"cookiecutter\.(\w+)", question) if isinstance(question, str) else None
     if name in OPTIONS:
-        values, default = ", ".join(map(shown, OPTIONS[name])), shown(OPTIONS[name][0])
+        values, default = ", ".join(map(format_value, OPTIONS[name])), format_value(OPTIONS[name][0])
     else:
         values, default = "text", f"from `{derived[1]}`" if derived else question
-    told = label["__prompt__"] if isinstance(label, dict) else label
-    return f"| `{name}` | {values} | {default} | {told} |\n"
+    text = label["__prompt__"] if isinstance(label, dict) else label
+    return f"| `{name}` | {values} | {default} | {text} |\n"
 
 
-def hold(place: re.Pattern[str], table: str) -> None:
-    """See a table where it belongs in the README; UPDATE_DOCS=1 writes it anew."""
-    text = read("README.md")
+def check_table(document: str, name: str, table: str) -> None:
+    """Compare a generated table of a document; UPDATE_DOCS=1 writes it."""
+    pattern = re.compile(rf"(?<=<!-- {name} -->\n).*?(?=<!-- /{name} -->)", re.DOTALL)
+    text = read(document)
     if os.environ.get("UPDATE_DOCS"):
-        text = place.sub(lambda _: table, text, count=1)
-        # Whole at any moment: other tests read it meanwhile.
-        new = TEMPLATE / "README.md.new"
+        text = pattern.sub(lambda _: table, text, count=1)
+        # The file is replaced atomically, because other tests read it at the same time.
+        new = TEMPLATE / f"{document}.new"
         new.write_text(text, encoding="utf-8")
-        new.replace(TEMPLATE / "README.md")
-    assert place.findall(text) == [table], "UPDATE_DOCS=1 make test ARGS=tests/test_docs.py"
+        new.replace(TEMPLATE / document)
+    assert pattern.findall(text) == [table], "UPDATE_DOCS=1 make test ARGS=tests/test_docs.py"
 
 
-# Two processes would write one file.
+def purpose(preset: str) -> str:
+    """Return the first line of a preset, which describes its purpose."""
+    return read(f"presets/{preset}.yaml").partition("\n")[0].removeprefix("# ")
+
+
+# Tests that write the same file run in one process.
 @pytest.mark.xdist_group("README")
-def test_table_of_options() -> None:
-    """It is what cookiecutter.json asks."""
-    hold(TABLE, "| question | values | default | what it is |\n|---|---|---|---|\n" + "".join(map(row_of, QUESTIONS)))
+def test_readme_lists_all_options() -> None:
+    """The table has each option with its values, the default first."""
+    rows = (f"| `{name}` | {', '.join(map(format_value, values))} |\n" for name, values in OPTIONS.items())
+    check_table("README.md", "options", "| option | values |\n|---|---|\n" + "".join(rows))
 
 
 @pytest.mark.xdist_group("README")
-def test_table_of_presets() -> None:
-    """It is what the files say, each in its first line."""
-    table = "| preset | what it is for | answers |\n|---|---|---|\n"
+def test_readme_lists_all_presets() -> None:
+    """The table has each preset with the first line of its file."""
+    rows = (f"| `{name}` | {purpose(name)} |\n" for name in PRESETS)
+    check_table("README.md", "presets", "| preset | for |\n|---|---|\n" + "".join(rows))
+
+
+@pytest.mark.xdist_group("README")
+def test_options_page_lists_all_questions() -> None:
+    """The table has each question of cookiecutter.json."""
+    header = "| question | values | default | meaning |\n|---|---|---|---|\n"
+    check_table("docs/options.md", "questions", header + "".join(map(table_row, QUESTIONS)))
+
+
+@pytest.mark.xdist_group("README")
+def test_options_page_lists_preset_answers() -> None:
+    """The table has each preset with its answers."""
+    table = "| preset | for | answers |\n|---|---|---|\n"
     for name, answers in PRESETS.items():
-        comment = read(f"presets/{name}.yaml").partition("\n")[0].removeprefix("# ")
-        chosen = ", ".join(f"`{question}` {shown(value)}" for question, value in answers.items())
-        table += f"| `{name}` | {comment} | {chosen} |\n"
-    hold(PRESET_TABLE, table)
+        chosen = ", ".join(f"`{question}` {format_value(value)}" for question, value in answers.items())
+        table += f"| `{name}` | {purpose(name)} | {chosen} |\n"
+    check_table("docs/options.md", "presets", table)
 
 
-def test_each_question_is_explained() -> None:
-    """In the order in which they are asked, with the rule that the hook holds and each value."""
-    text = read("docs/options.md")
-    assert re.findall(r"(?m)^### `(\w+)`$", text) == QUESTIONS
-    sections = dict(re.findall(r"(?ms)^### `(\w+)`$(.*?)(?=^##|\Z)", text))
+def test_readme_has_at_most_600_words() -> None:
+    """The README is a landing page; everything else is in docs/."""
+    words = [word for word in read("README.md").split() if re.search(r"\w", word)]
+    assert len(words) <= 600
+
+
+def test_options_page_explains_each_question() -> None:
+    """The page has a section for each question, in order, with its values or the message of its validator."""
+    page = read("docs/options.md")
+    assert re.findall(r"(?m)^### `(\w+)`$", page) == QUESTIONS
+    sections = dict(re.findall(r"(?ms)^### `(\w+)`$(.*?)(?=^##|\Z)", page))
     for name, section in sections.items():
-        told = " ".join(section.split())
+        text = " ".join(section.split())
         if name in OPTIONS:
-            assert all(f"`{as_key(value)}`" in told for value in OPTIONS[name]), name
+            assert all(f"`{as_key(value)}`" in text for value in OPTIONS[name]), name
         else:
-            assert MANIFEST["_rules"][name]["must"] in told.replace("`", ""), name
+            assert MANIFEST["_validators"][name]["message"] in text.replace("`", ""), name
 
 
-def test_each_index_file_is_named() -> None:
-    """The closed list that people read is the one that the test of the source holds."""
-    named = set(re.findall(r"(?m)^\| `([^`]+)` \|", read("CONTRIBUTING.md").partition("\n## Index files")[2]))
-    assert named == {path.replace("src/{{cookiecutter.package_name}}/", "PACKAGE/") for path in INDEX_FILES}
-
-
-def test_verbs_are_there() -> None:
-    """A verb that a document tells to type is in the Makefile of the template or of the project."""
+def test_documented_make_targets_exist() -> None:
+    """Each make target in a document is in the Makefile of the template or of the project."""
     makefiles = read("Makefile") + read("{{cookiecutter.project_slug}}/Makefile")
-    verbs = set(re.findall(r"(?m)^([a-z]+):", makefiles))
-    command = re.compile(r"(?:`|^|&& )(?:[A-Z_]+=\S+ )*make ([a-z]+)", re.MULTILINE)
+    targets = set(re.findall(r"(?m)^([a-z-]+):", makefiles))
+    command = re.compile(r"(?:`|^|&& )(?:[A-Z_]+=\S+ )*make ([a-z-]+)", re.MULTILINE)
     for path in DOCUMENTS:
-        assert set(command.findall(path.read_text(encoding="utf-8"))) <= verbs, path
+        # The changelog names targets of old versions.
+        if path.name != "CHANGELOG.md":
+            assert set(command.findall(path.read_text(encoding="utf-8"))) <= targets, path
 
 
-def test_layout() -> None:
-    """The README's list of the repository names what there is."""
-    tree = re.search(r"(?s)## Layout.*?```\n(.*?)```", read("README.md"))
+def test_layout_lists_existing_paths() -> None:
+    """Each path in the layout of CONTRIBUTING.md exists."""
+    tree = re.search(r"(?s)## Layout.*?```\n(.*?)```", read("CONTRIBUTING.md"))
     assert tree
     named = [word for line in tree[1].splitlines() for word in line.partition("  ")[0].split(", ")]
     assert named
@@ -109,40 +141,66 @@ def test_layout() -> None:
 
 
 def links(text: str) -> Iterator[tuple[str, str]]:
-    """The file and the heading that each link names."""
+    """Yield the path and the anchor of each link in a Markdown text."""
     prose = re.sub(r"(?ms)^```.*?^```$|`[^`\n]*`", "", text)
     for target in re.findall(r"\]\(([^)\s]+)\)", prose):
-        address, _, anchor = unquote(target).partition("#")
-        yield address, anchor
+        link, _, anchor = unquote(target).partition("#")
+        yield link, anchor
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(TEMPLATE).as_posix())
 def test_links_resolve(path: Path) -> None:
-    """A link leads to a file of this repository, and to a heading of that file."""
-    for address, anchor in links(path.read_text(encoding="utf-8")):
-        if ":" in address:
+    """Each relative link leads to a file of this repository, and each anchor to a heading of that file."""
+    for link, anchor in links(path.read_text(encoding="utf-8")):
+        if ":" in link:
             continue
-        target = path.parent / address if address else path
-        assert target.exists(), address
+        target = path.parent / link if link else path
+        assert target.exists(), link
         if anchor:
             headings = re.findall(r"(?m)^#+ (.*?)\s*$", target.read_text(encoding="utf-8"))
             assert anchor in {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}, anchor
 
 
-WITHOUT_DATABASE = next(row for row in ROWS if row.options["database"] == "none" and row.options["example_app"])
+def test_recipes_find_their_lines() -> None:
+    """Each line that docs/adding-an-option.md names occurs exactly once in its file.
+
+    This test is much faster than the tests that apply the recipes.
+    """
+    for step in (step for heading in RECIPES for step in read_steps(heading) if step.anchor):
+        lines = [line.strip() for line in read(step.path).splitlines()]
+        assert lines.count(step.anchor.strip()) == 1, f"{step.path}: {step.anchor}"
 
 
-@each([DEFAULT, WITHOUT_DATABASE])
-def test_addresses(row: Row, project: Path, environment: Path, run: Run) -> None:
-    """What the README says to answer in a project is among its routes."""
+def test_decision_index_is_complete() -> None:
+    """The index links each decision once by its title, and the numbers have no gaps."""
+    pages = sorted(DECISIONS.glob("[0-9]*.md"))
+    titles = {path.name: path.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ") for path in pages}
+    entries = re.findall(r"(?m)^\* \[(.+)\]\((.+)\)$", read("docs/decisions/README.md"))
+    assert {name: title for title, name in entries} == titles
+    assert len(entries) == len(pages)
+    assert [int(title.partition(".")[0]) for title in titles.values()] == [*range(1, len(pages) + 1)]
+
+
+WITHOUT_DATABASE = next(
+    combination
+    for combination in COMBINATIONS
+    if combination.options["database"] == "none"
+    and combination.options["example_app"]
+    and combination.options["task_queue"] != "none"
+)
+
+
+@parametrize_combinations([DEFAULT, WITHOUT_DATABASE])
+def test_documented_urls_exist(combination: Combination, project: Path, venv_bin: Path, run: Run) -> None:
+    """Each URL that docs/options.md lists is a route of a project."""
     (package,) = (project / "src").iterdir()
-    flask = [environment / "flask", "--app", f"{package.name}.wsgi", "routes"]
-    routes = run(*flask, cwd=project, PYTHONPATH="src", FLASK_DEBUG="1")
-    assert routes.returncode == 0, row.id + routes.stderr
-    served = set(re.findall(r"(?m) (/\S*)\s*$", re.sub(r"<(?:[^<>]*:)?(\w+)>", r"{\1}", routes.stdout)))
-    section = read("README.md").partition("\n## What answers")[2].partition("\n## ")[0]
+    flask = [venv_bin / "flask", "--app", f"{package.name}.wsgi", "routes"]
+    result = run(*flask, cwd=project, PYTHONPATH="src", FLASK_DEBUG="1")
+    assert result.returncode == 0, combination.id + result.stderr
+    routes = set(re.findall(r"(?m) (/\S*)\s*$", re.sub(r"<(?:[^<>]*:)?(\w+)>", r"{\1}", result.stdout)))
+    section = read("docs/options.md").partition("\n## URLs of a project")[2].partition("\n## ")[0]
     cells = re.findall(r"(?m)^\| (`/.*?) \|", section)
-    told = {address for cell in cells for address in re.findall(r"`([^`]+)`", cell)}
-    mine = {"/api/v1/primes"}
-    assert mine < told
-    assert (mine if row == WITHOUT_DATABASE else told - mine) <= served
+    documented = {url for cell in cells for url in re.findall(r"`([^`]+)`", cell)}
+    without_database = {"/api/v1/primes", "/api/v1/titles"}
+    assert without_database < documented
+    assert (without_database if combination == WITHOUT_DATABASE else documented - without_database) <= routes

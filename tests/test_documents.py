@@ -1,24 +1,31 @@
-"""A project's own documents tell what is so: each command in them is there, and each picture is of this project."""
+"""Tests of a project's documents: commands, settings, log events, diagrams and examples match the project."""
 
+import ast
 import json
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.answers import DEFAULT, Row, Value, each
 from tests.conftest import Run
+from tests.matrix import DEFAULT, Combination, Value, parametrize_combinations
+from tests.services import program
 
-PAGES = ("CONTRIBUTING.md", "docs/architecture.md", "docs/incidents.md", "docs/performance.md", "docs/runbook.md")
-# Commands of Compose that take names of services, and the options of theirs that take a value.
-TAKE_SERVICES = {"build", "logs", "ps", "pull", "restart", "stats", "stop", "up"}
-RUN_IN_ONE = {"exec", "run"}
-OTHERS = {"config", "down"}
-WITH_VALUE = {"--scale", "--since", "--tail", "--timeout"}
-# Lists all commands of an application, each with its groups.
-LIST = """
+PAGES = (
+    "CONTRIBUTING.md",
+    *(f"docs/{name}.md" for name in ("architecture", "capacity", "incidents", "performance", "runbook")),
+)
+# Commands of Compose: with any number of services, with one service, and without services.
+MULTI_SERVICE_COMMANDS = {"build", "logs", "ps", "pull", "restart", "stats", "stop", "up"}
+SINGLE_SERVICE_COMMANDS = {"exec", "run"}
+OTHER_COMMANDS = {"config", "down"}
+# Options of Compose that take a value.
+OPTIONS_WITH_VALUE = {"--scale", "--since", "--tail", "--timeout"}
+# Prints all commands of an application, each with its groups.
+LIST_COMMANDS = """
 import click
 
 from {package}.wsgi import app
@@ -35,108 +42,141 @@ def walk(group, prefix):
 walk(app.cli, [])
 """
 VARIABLE = re.compile(r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b")
-BUILT_IN = {"routes", "run", "shell"}
+# Variables that OpenTelemetry and the agent of Datadog read.
+OTHER_VARIABLES = re.compile("OTEL_|DD_")
+FLASK_COMMANDS = {"routes", "run", "shell"}
+# Several words in backquotes are a command, a setting of Redis, or a log event.
+PHRASE = re.compile(r"`([a-z]+(?: [a-z]+)+)`")
+PROGRAMS = ("alembic ", "docker ", "flask ", "git ", "make ")
+REDIS_SETTINGS = {"appendfsync always", "appendfsync everysec", "appendonly yes"}
+LOG_METHODS = {"critical", "debug", "error", "exception", "info", "warning"}
 
 
 def documents(project: Path) -> dict[str, str]:
-    """The pages of a project: their paths and their texts."""
+    """Return the text of each document of a project by its path."""
     paths = [path for path in project.rglob("*.md") if not {".venv", "node_modules"} & {*path.parts}]
     return {str(path.relative_to(project)): path.read_text(encoding="utf-8") for path in paths}
 
 
 def commands(text: str) -> Iterator[str]:
-    """What a page tells to type: lines of its blocks for a console, and code within its sentences."""
+    """Yield the commands of a document: lines of its console blocks, and inline code."""
     for block in re.findall(r"(?ms)^```console\n(.*?)^```", text):
         yield from (line.partition("  #")[0].strip() for line in block.splitlines())
-        # A remark may name one, too.
+        # Comments in a block may contain commands, too.
         yield from re.findall(r"`([^`]+)`", block)
     yield from re.findall(r"`([^`\n]+)`", re.sub(r"(?ms)^```.*?^```", "", text))
 
 
-def parts(text: str, program: str) -> Iterator[list[str]]:
-    """The words that follow a program, wherever a command calls it."""
+def arguments_of(text: str, program: str) -> Iterator[list[str]]:
+    """Yield the arguments of each call of a program in a document."""
     for command in commands(text):
         for found in re.findall(rf"(?:^|[\s;|&('/]){program} ((?:(?!\s[|&;>]|;).)+)", command):
             yield found.split()
 
 
 @pytest.fixture
-def known(project: Path, environment: Path, run: Run) -> set[str]:
-    """The commands of a project's `flask`."""
+def flask_commands(project: Path, venv_bin: Path, run: Run) -> set[str]:
+    """Return the commands of the project's `flask` program."""
     (package,) = (project / "src").iterdir()
     result = run(
-        environment / "python", "-c", LIST.format(package=package.name), cwd=project, PYTHONPATH="src", FLASK_DEBUG="1"
+        venv_bin / "python",
+        "-c",
+        LIST_COMMANDS.format(package=package.name),
+        cwd=project,
+        PYTHONPATH="src",
+        FLASK_DEBUG="1",
     )
     assert result.returncode == 0, result.stderr
-    return {*result.stdout.splitlines()} | BUILT_IN
+    return {*result.stdout.splitlines()} | FLASK_COMMANDS
 
 
 def settings(project: Path) -> set[str]:
-    """The variables that a project's own files name: its code, its settings, its containers."""
+    """Return the environment variables that the files of a project use, except its documents."""
     files = [path for path in project.rglob("*") if path.is_file() and path.suffix != ".md"]
     return {name for path in files for name in VARIABLE.findall(path.read_text(encoding="utf-8", errors="ignore"))}
 
 
-def flaws(project: Path, known: set[str], texts: dict[str, str]) -> Iterator[str]:
-    """Name each command and each variable that is not there."""
+def events(project: Path) -> set[str]:
+    """Return the events that the code of a project logs."""
+    found: set[str] = set()
+    for module in project.glob("src/**/*.py"):
+        for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in LOG_METHODS:
+                found |= {str(argument.value) for argument in node.args[:1] if isinstance(argument, ast.Constant)}
+    return found
+
+
+def find_errors(project: Path, flask_commands: set[str], texts: dict[str, str]) -> Iterator[str]:
+    """Yield each command, variable and log event in these documents that does not exist."""
     variables = settings(project)
-    verbs = {*re.findall(r"(?m)^([a-z]+):", (project / "Makefile").read_text(encoding="utf-8"))}
+    logged = events(project)
+    # Former names of targets only print the new name, so documents must not use them.
+    targets = {*re.findall(r"(?m)^([a-z-]+):(?! ;)", (project / "Makefile").read_text(encoding="utf-8"))}
     services: set[str] = set()
     for name in ("compose.yaml", "compose.dev.yaml"):
         services |= yaml.safe_load((project / name).read_text(encoding="utf-8"))["services"].keys()
     for path, text in texts.items():
-        # What `TEST_X` says is `X` for a project's tests.
+        # `TEST_X` sets `X` for the tests of a project.
         named = {name.removeprefix("TEST_") for command in commands(text) for name in VARIABLE.findall(command)}
-        yield from (f"{path}: {name}" for name in named - variables)
-        for words in parts(text, "make"):
-            yield from (f"{path}: make {word}" for word in words if re.fullmatch(r"[a-z]+", word) and word not in verbs)
-        for words in parts(text, "flask"):
-            yield from (f"{path}: flask {flaw}" for flaw in flaws_of_flask(words, known))
-        for words in parts(text, "docker compose"):
-            yield from (f"{path}: docker compose {flaw}" for flaw in flaws_of_compose(words, services))
+        unknown = {name for name in named - variables if not OTHER_VARIABLES.match(name)}
+        yield from (f"{path}: {name}" for name in unknown)
+        phrases = {phrase for phrase in PHRASE.findall(text) if not phrase.startswith(PROGRAMS)}
+        yield from (f"{path}: log event {phrase}" for phrase in phrases - flask_commands - REDIS_SETTINGS - logged)
+        for words in arguments_of(text, "make"):
+            yield from (
+                f"{path}: make {word}" for word in words if re.fullmatch(r"[a-z-]+", word) and word not in targets
+            )
+        for words in arguments_of(text, "flask"):
+            yield from (f"{path}: flask {error}" for error in find_flask_errors(words, flask_commands))
+        for words in arguments_of(text, "docker compose"):
+            yield from (f"{path}: docker compose {error}" for error in find_compose_errors(words, services))
 
 
-def flaws_of_flask(words: list[str], known: set[str]) -> Iterator[str]:
-    """Look at the name of a command, behind options of `flask` itself."""
+def find_flask_errors(words: list[str], flask_commands: set[str]) -> Iterator[str]:
+    """Yield the command in the arguments of `flask` if it does not exist."""
     if words[:1] == ["--app"]:
         words = words[2:]
     name: list[str] = []
     for word in words:
         if not re.fullmatch(r"[a-z-]+", word) or word.startswith("-"):
             break
-        if name and " ".join(name) in known and not any(other.startswith(" ".join([*name, ""])) for other in known):
+        if (
+            name
+            and " ".join(name) in flask_commands
+            and not any(other.startswith(" ".join([*name, ""])) for other in flask_commands)
+        ):
             break
         name.append(word)
-    if name and " ".join(name) not in known:
+    if name and " ".join(name) not in flask_commands:
         yield " ".join(name)
 
 
-def flaws_of_compose(words: list[str], services: set[str]) -> Iterator[str]:
-    """Look at the command and the services that it names."""
-    verb, *rest = [word.strip("'\"") for word in words]
-    if verb not in TAKE_SERVICES | RUN_IN_ONE | OTHERS:
-        yield verb
+def find_compose_errors(words: list[str], services: set[str]) -> Iterator[str]:
+    """Yield the command and the services in the arguments of `docker compose` that do not exist."""
+    command, *rest = [word.strip("'\"") for word in words]
+    if command not in MULTI_SERVICE_COMMANDS | SINGLE_SERVICE_COMMANDS | OTHER_COMMANDS:
+        yield command
     named = [
         word
         for before, word in zip(["", *rest], rest, strict=False)
-        if not word.startswith("-") and before not in WITH_VALUE
+        if not word.startswith("-") and before not in OPTIONS_WITH_VALUE
     ]
-    if verb in RUN_IN_ONE:
-        yield from (f"{verb} {word}" for word in named[:1] if word not in services)
-    elif verb in TAKE_SERVICES:
-        yield from (f"{verb} {word}" for word in named if word not in services)
+    if command in SINGLE_SERVICE_COMMANDS:
+        yield from (f"{command} {word}" for word in named[:1] if word not in services)
+    elif command in MULTI_SERVICE_COMMANDS:
+        yield from (f"{command} {word}" for word in named if word not in services)
 
 
-@each()
-def test_commands_are_there(project: Path, known: set[str]) -> None:
-    """A verb, a command of the application, a command of Compose and its service."""
+@parametrize_combinations()
+def test_documented_commands_exist(project: Path, flask_commands: set[str]) -> None:
+    """Each make target, Flask command, Compose command, service, setting and log event exists."""
     texts = documents(project)
     assert texts.keys() >= {"README.md", *PAGES}
-    assert [*flaws(project, known, texts)] == []
+    assert [*find_errors(project, flask_commands, texts)] == []
 
 
 @pytest.mark.parametrize(
-    "mistake",
+    "error",
     [
         "`make deploy`",
         "`flask jobs rerun ID`",
@@ -146,29 +186,55 @@ def test_commands_are_there(project: Path, known: set[str]) -> None:
         "`docker compose exec -T web flask seeds`",
         "`docker compose halt`",
         "`DATABASE_POOLS`",
+        "`repeated statement`",
     ],
 )
-@each([DEFAULT])
-def test_mistakes_are_found(mistake: str, project: Path, known: set[str]) -> None:
-    """Each way of naming what is not there."""
-    assert [*flaws(project, known, {"page": f"Type {mistake} now.\n" if "\n" not in mistake else f"{mistake}\n"})]
+@parametrize_combinations([DEFAULT])
+def test_unknown_command_is_found(error: str, project: Path, flask_commands: set[str]) -> None:
+    """The search finds each kind of error."""
+    assert [
+        *find_errors(project, flask_commands, {"page": f"Type {error} now.\n" if "\n" not in error else f"{error}\n"})
+    ]
 
 
-@each()
-def test_pages_are_short(project: Path) -> None:
-    """Nobody reads a long one while something burns."""
+@parametrize_combinations()
+def test_pages_have_maximum_length(project: Path) -> None:
+    """The README has at most 500 words, AGENTS.md 80 lines, and each page in `PAGES` 60 lines.
+
+    The entries for alerts do not count: alerts link to them.
+    """
     texts = documents(project)
-    for path in PAGES:
-        assert len(texts[path].splitlines()) <= 60, path
-        assert texts[path].startswith("# "), path
-        # A value's part leaves no hole.
-        assert "\n\n\n" not in texts[path], path
-        assert not re.search(r"(?m)^#.*\n[^\n]", re.sub(r"(?ms)^```.*?^```", "", texts[path])), path
+    entries = re.compile(r"^## Alerts of Prometheus$.*?(?=^## )", re.DOTALL | re.MULTILINE)
+    texts["docs/incidents.md"] = entries.sub("", texts["docs/incidents.md"])
+    assert len(texts["README.md"].split()) <= 500
+    assert len(texts["AGENTS.md"].splitlines()) <= 80
+    assert {path: count for path in PAGES if (count := len(texts[path].splitlines())) > 60} == {}
 
 
-def parts_of(options: dict[str, Value]) -> set[str]:
-    """What a row consists of, as the picture names it."""
-    wanted = {
+@parametrize_combinations()
+def test_pages_are_well_formed(project: Path) -> None:
+    """Each page starts with its title, has no double blank line, and has a blank line after each heading."""
+    for path, text in documents(project).items():
+        if path.startswith("."):
+            continue
+        prose = re.sub(r"(?ms)^```.*?^```", "code", text)
+        assert prose.startswith("# "), path
+        assert not prose.endswith("\n\n"), path
+        assert "\n\n\n" not in prose, path
+        assert not re.search(r"(?m)^#.*\n[^\n]", prose), path
+
+
+@parametrize_combinations()
+def test_readme_links_to_each_page(project: Path) -> None:
+    """Each page of docs/ is reachable from the README in one step."""
+    texts = documents(project)
+    linked = {*re.findall(r"\]\((docs/[a-z-]+\.md)", texts["README.md"])}
+    assert {path for path in texts if path.startswith("docs/")} == linked
+
+
+def expected_nodes(options: dict[str, Value]) -> set[str]:
+    """Return the nodes of the architecture diagram of a combination."""
+    nodes = {
         "clients": True,
         "cdn": options["cdn"] != "none",
         "proxy": options["reverse_proxy"] != "none",
@@ -177,12 +243,12 @@ def parts_of(options: dict[str, Value]) -> set[str]:
         "cache": options["cache"] != "none",
         **dict.fromkeys(("broker", "scheduler", "worker"), options["task_queue"] != "none"),
     }
-    return {name for name, is_there in wanted.items() if is_there}
+    return {name for name, is_expected in nodes.items() if is_expected}
 
 
-@each()
-def test_the_picture(row: Row, project: Path) -> None:
-    """It shows each part of this project, each connected to the others, and says what it is."""
+@parametrize_combinations()
+def test_diagram_shows_all_components(combination: Combination, project: Path) -> None:
+    """The diagram has exactly the components of the project, and all of them are connected."""
     text = (project / "docs" / "architecture.md").read_text(encoding="utf-8")
     head, *lines = text.partition("```mermaid\n")[2].partition("```")[0].splitlines()
     assert head == "flowchart LR"
@@ -190,30 +256,51 @@ def test_the_picture(row: Row, project: Path) -> None:
     arrows = [re.fullmatch(rf"    {shape}(?: --> {shape})?", line) for line in lines]
     assert all(arrows), lines
     pairs = [(arrow[1], arrow[2]) for arrow in arrows if arrow and arrow[2]]
-    assert {name for pair in pairs for name in pair} == parts_of(row.options)
+    assert {name for pair in pairs for name in pair} == expected_nodes(combination.options)
     assert len(pairs) == len({*pairs})
-    reached = {"clients", "scheduler"}
-    while more := {end for start, end in pairs if start in reached} - reached:
-        reached |= more
-    assert reached >= parts_of(row.options)
+    reachable = {"clients", "scheduler"}
+    while more := {end for start, end in pairs if start in reachable} - reachable:
+        reachable |= more
+    assert reachable >= expected_nodes(combination.options)
 
 
-@each()
-def test_an_editor_finds_its_container(row: Row, project: Path) -> None:
-    """It builds from a file that is there, with the Python that was chosen."""
+@parametrize_combinations()
+def test_devcontainer_is_consistent(combination: Combination, project: Path) -> None:
+    """The Dockerfile exists and has the chosen Python version; the make targets exist."""
     folder = project / ".devcontainer"
     settings = json.loads((folder / "devcontainer.json").read_text(encoding="utf-8"))
     dockerfile = (folder / settings["build"]["dockerfile"]).read_text(encoding="utf-8")
     (image,) = re.findall(r"(?m)^FROM (\S+)$", dockerfile)
-    assert image.endswith(f"/python:{row.options['python_version']}")
-    verbs = re.findall(r"make ([a-z]+)", settings["postCreateCommand"])
+    assert image.endswith(f"/python:{combination.options['python_version']}")
+    targets = re.findall(r"make ([a-z-]+)", settings["postCreateCommand"])
     makefile = (project / "Makefile").read_text(encoding="utf-8")
-    assert verbs
-    assert all(f"\n{verb}:" in makefile for verb in verbs)
+    assert targets
+    assert all(f"\n{target}:" in makefile for target in targets)
 
 
-@each([DEFAULT])
-def test_checkers_find_nothing(project: Path, environment: Path, run: Run) -> None:
-    """hadolint, for the container of an editor."""
-    result = run(environment / "hadolint", "--failure-threshold", "style", ".devcontainer/Dockerfile", cwd=project)
+@parametrize_combinations([DEFAULT])
+def test_devcontainer_passes_hadolint(project: Path, venv_bin: Path, run: Run) -> None:
+    """Hadolint reports nothing for the Dockerfile of the dev container."""
+    result = run(venv_bin / "hadolint", "--failure-threshold", "style", ".devcontainer/Dockerfile", cwd=project)
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+@parametrize_combinations()
+def test_systemd_unit_is_valid(project: Path, tmp_path: Path) -> None:
+    """The unit of docs/deployment.md is valid, and restarts the server whenever it ends."""
+    page = (project / "docs" / "deployment.md").read_text(encoding="utf-8")
+    (unit,) = re.findall(r"(?ms)^```ini\n(\[Unit\].*?)^```", page)
+    (folder,) = re.findall(r"(?m)^WorkingDirectory=(.*)$", unit)
+    (command,) = re.findall(rf"(?m)^ExecStart={folder}/(\S+)", unit)
+    assert "Restart=always" in unit.splitlines()
+    program_file = tmp_path / command
+    program_file.parent.mkdir(parents=True)
+    program_file.touch(mode=0o755)
+    file = tmp_path / "example.service"
+    file.write_text(unit.replace(folder, str(tmp_path)), encoding="utf-8")
+    arguments = ["verify", "--man=no", "--recursive-errors=no", str(file)]
+    result = subprocess.run(
+        [program("systemd-analyze", "systemd"), *arguments], check=False, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""

@@ -1,7 +1,9 @@
-"""Presets: answers for kinds of services, in files that every way of making a project takes."""
+"""Tests of presets: their answers, their replays, and files of a team."""
 
+import ast
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,38 +12,41 @@ from cookiecutter.generate import generate_context
 from cookiecutter.prompt import prompt_for_config
 from pytest_cookies.plugin import Cookies
 
-from presets.check import QUESTIONS, YES_OR_NO, faults
-from tests.answers import DEFAULT, MANIFEST, OPTIONS, PRESETS, ROWS, TEMPLATE
+from scripts.new_project import QUESTIONS, YES_OR_NO, find_preset_errors
 from tests.conftest import Run
-from tests.test_refusals import COOKIECUTTER, contents
+from tests.matrix import COMBINATIONS, DEFAULT, MANIFEST, OPTIONS, PRESETS, TEMPLATE
+from tests.test_docs import check_table
+from tests.test_invalid_answers import COOKIECUTTER, read_files
 
 FOLDER = TEMPLATE / "presets"
-each_preset = pytest.mark.parametrize("preset", PRESETS)
+FOLDERS = json.loads((TEMPLATE / "tests" / "folders.json").read_text(encoding="utf-8"))
+parametrize_presets = pytest.mark.parametrize("preset", PRESETS)
 
 
-def new(run: Run, *variables: str) -> tuple[int, str]:
-    """Run `make new`; give its exit code and what it said."""
+def make_new(run: Run, *variables: str) -> tuple[int, str]:
+    """Run `make new`; return its exit code and output."""
     result = run("make", "new", *variables, cwd=TEMPLATE)
     return result.returncode, result.stdout + result.stderr
 
 
-@each_preset
-def test_it_names_options_only(preset: str) -> None:
-    """In the order in which they are asked; names and texts are each project's own."""
+@parametrize_presets
+def test_preset_names_only_options(preset: str) -> None:
+    """A preset contains choices in the order of the questions, and no names or texts."""
     assert list(PRESETS[preset]) == [name for name in OPTIONS if name in PRESETS[preset]]
-    assert not list(faults({"default_context": PRESETS[preset]}))
+    assert not list(find_preset_errors({"default_context": PRESETS[preset]}))
+    assert "auth" in PRESETS[preset], "a preset decides who may call the service"
     assert (FOLDER / f"{preset}.yaml").read_text(encoding="utf-8").startswith("# ")
 
 
-@each_preset
-def test_it_is_a_row(preset: str) -> None:
-    """So all that is proved of rows is proved of it."""
-    assert [row for row in ROWS if row.options == DEFAULT.options | PRESETS[preset]]
+@parametrize_presets
+def test_preset_is_a_combination(preset: str) -> None:
+    """Each preset is one of the combinations, so the tests of combinations cover it."""
+    assert [combination for combination in COMBINATIONS if combination.options == DEFAULT.options | PRESETS[preset]]
 
 
-@each_preset
-def test_its_replay(preset: str) -> None:
-    """UPDATE_DOCS=1 writes it anew: the answers, and what is derived from them; cookiecutter adds the rest."""
+@parametrize_presets
+def test_replay_matches_preset(preset: str) -> None:
+    """The replay has the answers of the preset and the variables derived from them; UPDATE_DOCS=1 rewrites it."""
     context = generate_context(str(TEMPLATE / "cookiecutter.json"), default_context={**PRESETS[preset]})
     recorded = {
         name: answer
@@ -56,27 +61,61 @@ def test_its_replay(preset: str) -> None:
     assert replay.read_text(encoding="utf-8") == text, "UPDATE_DOCS=1 make test ARGS=tests/test_presets.py"
 
 
-def test_no_replay_is_left_over() -> None:
-    """Each belongs to a preset."""
+def list_folders(parent: Path, project: Path, indent: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the line of each folder in a tree, and the description of the folder.
+
+    A package is described by its docstring, and another folder by tests/folders.json. The others are left out.
+    """
+    described = []
+    for folder in sorted(path for path in parent.iterdir() if path.is_dir()):
+        module = folder / "__init__.py"
+        if "src" in folder.parts and module.exists():
+            docstring = ast.get_docstring(ast.parse(module.read_text(encoding="utf-8"))) or ""
+            described.append((folder, docstring.partition("\n")[0].removesuffix(".")))
+        elif description := FOLDERS.get(folder.relative_to(project).as_posix()):
+            described.append((folder, description))
+    for folder, description in described:
+        is_last = folder == described[-1][0]
+        yield f"{indent}{'└── ' if is_last else '├── '}{folder.name}/", description
+        yield from list_folders(folder, project, f"{indent}{'    ' if is_last else '│   '}")
+
+
+# Tests that write the same file run in one process.
+@pytest.mark.xdist_group("README")
+@parametrize_presets
+def test_presets_page_shows_folders_and_containers(preset: str, cookies: Cookies) -> None:
+    """docs/presets.md has the containers and the described folders of each preset; UPDATE_DOCS=1 rewrites them."""
+    project = cookies.bake(extra_context=PRESETS[preset]).project_path
+    folders = [*list_folders(project, project)]
+    assert {path.name for path in project.iterdir() if path.is_dir()} <= FOLDERS.keys()
+    width = max(len(line) for line, _ in folders) + 2
+    tree = "\n".join([f"{project.name}/", *(f"{line:{width}}{description}" for line, description in folders)])
+    services = yaml.safe_load((project / "compose.yaml").read_text(encoding="utf-8"))["services"]
+    containers = ", ".join(f"`{name}`" for name, service in services.items() if "profiles" not in service)
+    check_table("docs/presets.md", preset, f"Containers: {containers}.\n\n```\n{tree}\n```\n")
+
+
+def test_each_replay_has_a_preset() -> None:
+    """There is a replay for each preset, and no other."""
     assert {path.stem for path in FOLDER.glob("*.json")} == PRESETS.keys()
 
 
-@each_preset
-def test_all_ways_give_the_same_project(preset: str, cookies: Cookies, tmp_path: Path, run: Run) -> None:
-    """As a file of settings, as a replay, and by `make new`."""
-    expected = contents(cookies.bake(extra_context=PRESETS[preset]).project_path)
+@parametrize_presets
+def test_all_commands_render_equal_projects(preset: str, cookies: Cookies, tmp_path: Path, run: Run) -> None:
+    """A preset gives the same files as --config-file, as --replay-file, and with `make new`."""
+    expected = read_files(cookies.bake(extra_context=PRESETS[preset]).project_path)
     file = FOLDER / f"{preset}.yaml"
-    for way in (["--no-input", "--config-file", file], ["--replay-file", file]):
-        output = tmp_path / str(way[0])
-        made = run(COOKIECUTTER, TEMPLATE, *way, "-o", output, cwd=tmp_path, HOME=str(tmp_path / "home"))
-        assert made.returncode == 0, made.stdout + made.stderr
-        assert contents(output / "my-service") == expected
-    code, said = new(run, f"PRESET={preset}", f"OUT={tmp_path / 'my projects'}")
-    assert code == 0, said
-    assert contents(tmp_path / "my projects" / "my-service") == expected
+    for arguments in (["--no-input", "--config-file", file], ["--replay-file", file]):
+        folder = tmp_path / str(arguments[0])
+        result = run(COOKIECUTTER, TEMPLATE, *arguments, "-o", folder, cwd=tmp_path, HOME=str(tmp_path / "home"))
+        assert result.returncode == 0, result.stdout + result.stderr
+        assert read_files(folder / "my-service") == expected
+    code, output = make_new(run, f"PRESET={preset}", "ARGS=--no-input", f"OUT={tmp_path / 'my projects'}")
+    assert code == 0, output
+    assert read_files(tmp_path / "my projects" / "my-service") == expected
 
 
-TEAM = """
+TEAM_PRESET = """
 default_context:
   author_name: "The \\"Blue\\" Team"
   license: proprietary
@@ -86,90 +125,101 @@ default_context:
 """
 
 
-def test_a_team_has_its_own(tmp_path: Path, run: Run) -> None:
-    """A file anywhere, or what a project records of itself; what is named besides counts more."""
-    own = tmp_path / "our standards" / "service.yaml"
-    own.parent.mkdir()
-    own.write_text(TEAM, encoding="utf-8")
-    code, said = new(run, f"PRESET={own}", "NAME=O'Brien & Sons", f"OUT={tmp_path / 'one'}", "ARGS=database=none")
-    assert code == 0, said
+def test_preset_may_be_any_file(tmp_path: Path, run: Run) -> None:
+    """PRESET may be a path, also of a project's `.template.yaml`; arguments have precedence over it."""
+    file = tmp_path / "our standards" / "service.yaml"
+    file.parent.mkdir()
+    file.write_text(TEAM_PRESET, encoding="utf-8")
+    code, output = make_new(
+        run, f"PRESET={file}", "NAME=O'Brien & Sons", f"OUT={tmp_path / 'one'}", "ARGS=database=none auth=none"
+    )
+    assert code == 0, output
     project = tmp_path / "one" / "o-brien-sons"
     recorded = yaml.safe_load((project / ".template.yaml").read_text(encoding="utf-8"))["default_context"]
-    wanted = {"author_name": 'The "Blue" Team', "license": "proprietary", "database": "none", "example_app": "False"}
-    assert wanted.items() <= recorded.items()
+    expected = {"author_name": 'The "Blue" Team', "license": "proprietary", "database": "none", "example_app": "False"}
+    assert expected.items() <= recorded.items()
 
-    code, said = new(run, f"PRESET={project / '.template.yaml'}", f"OUT={tmp_path / 'two'}")
-    assert code == 0, said
-    assert contents(tmp_path / "two" / project.name) == contents(project)
+    code, output = make_new(run, f"PRESET={project / '.template.yaml'}", f"OUT={tmp_path / 'two'}")
+    assert code == 0, output
+    assert read_files(tmp_path / "two" / project.name) == read_files(project)
 
 
-def test_the_environment_names_none(tmp_path: Path, run: Run) -> None:
-    """A variable of a shell that happens to be called so is no answer."""
+def test_environment_variables_are_ignored(tmp_path: Path, run: Run) -> None:
+    """Environment variables with the names of make's variables are not used."""
     variables = {"PRESET": "nowhere", "NAME": "laptop", "OUT": str(tmp_path / "out")}
-    made = run("make", "new", f"ARGS=--no-input -o {tmp_path}", cwd=TEMPLATE, **variables)
-    assert made.returncode == 0, made.stdout + made.stderr
+    result = run("make", "new", f"ARGS=--no-input -o {tmp_path}", cwd=TEMPLATE, **variables)
+    assert result.returncode == 0, result.stdout + result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["my-service"]
 
 
-WRONG = {
-    "default_context:\n  databse: sqlite\n": "databse is no question: database is one",
-    "default_context:\n  _files: {}\n": "_files is no question",
-    "default_context:\n  database: oracle\n": "database = 'oracle' is none of postgresql, mysql, sqlite, none",
+INVALID_FILES = {
+    "default_context:\n  databse: sqlite\n": "databse is not a question: did you mean database?",
+    "default_context:\n  _files: {}\n": "_files is not a question",
+    "default_context:\n  database: oracle\n": "database = 'oracle' is not one of postgresql, mysql, sqlite, none",
     "default_context:\n  python_version: 3.12\n": 'write "3.12"',
     "default_context:\n  web_pages: maybe\n": "web_pages = 'maybe' is neither true nor false",
-    "default_context:\n  author_name: 1\n": "author_name = 1 is no text",
+    "default_context:\n  author_name: 1\n": "author_name = 1 is not a text",
     "database: sqlite\n": "below `default_context:`",
     "default_context: sqlite\n": "below `default_context:`",
     "- database\n": "below `default_context:`",
     "": "below `default_context:`",
-    "default_context: [\n": "cannot be read",
+    "default_context: [\n": "Cannot read",
     "default_context:\n  domain_name: localhost\n": "domain_name = 'localhost'",
 }
 
 
-@pytest.mark.parametrize("text", WRONG, ids=range(len(WRONG)))
-def test_a_wrong_file(text: str, tmp_path: Path, run: Run) -> None:
-    """It is refused in one message, and nothing is written."""
-    own = tmp_path / "own.yaml"
-    own.write_text(text, encoding="utf-8")
-    code, said = new(run, f"PRESET={own}", f"OUT={tmp_path / 'out'}")
+@pytest.mark.parametrize("text", INVALID_FILES, ids=range(len(INVALID_FILES)))
+def test_invalid_preset_is_rejected(text: str, tmp_path: Path, run: Run) -> None:
+    """One message describes the error, and nothing is written."""
+    file = tmp_path / "preset.yaml"
+    file.write_text(text, encoding="utf-8")
+    code, output = make_new(run, f"PRESET={file}", f"OUT={tmp_path / 'out'}")
     assert code != 0
-    assert WRONG[text] in said
-    assert ("Traceback" in said) is ("domain_name" in text)  # a hook's refusal ends in cookiecutter's
+    assert INVALID_FILES[text] in output
+    assert "Traceback" not in output
     assert not [*tmp_path.glob("out/*")]
 
 
-def test_all_that_is_wrong_at_once(tmp_path: Path, run: Run) -> None:
-    """Nobody corrects one answer only to hear of the next."""
-    own = tmp_path / "own.yaml"
-    own.write_text("default_context: {databse: sqlite, cache: x, web_pages: 2}\n", encoding="utf-8")
-    code, said = new(run, f"PRESET={own}", f"OUT={tmp_path}")
+def test_all_preset_errors_are_reported(tmp_path: Path, run: Run) -> None:
+    """One message names all errors of a preset."""
+    file = tmp_path / "preset.yaml"
+    file.write_text("default_context: {databse: sqlite, cache: x, web_pages: 2}\n", encoding="utf-8")
+    code, output = make_new(run, f"PRESET={file}", f"OUT={tmp_path}")
     assert code != 0
-    assert all(name in said for name in ("databse", "cache = 'x'", "web_pages = 2"))
+    assert all(name in output for name in ("databse", "cache = 'x'", "web_pages = 2"))
 
 
-@pytest.mark.parametrize("name", ["nowhere", "no/such/file.yaml", "nowhere.yaml", "presets"])
-def test_a_preset_that_is_not_there(name: str, tmp_path: Path, run: Run) -> None:
-    """Those that are there are named."""
-    code, said = new(run, f"PRESET={name}", f"OUT={tmp_path}")
+MISSING = {
+    "nowhere": "Preset nowhere",
+    "presets": "Preset presets",
+    "nowhere.yaml": "File nowhere.yaml",
+    "no/such/file.yaml": "File no/such/file.yaml",
+}
+
+
+@pytest.mark.parametrize("name", MISSING)
+def test_missing_preset_is_reported(name: str, tmp_path: Path, run: Run) -> None:
+    """The error has the given name or path, and lists the presets."""
+    code, output = make_new(run, f"PRESET={name}", f"OUT={tmp_path}")
     assert code != 0
-    assert all(preset in said for preset in PRESETS)
-    assert "Traceback" not in said
+    assert f"{MISSING[name]} does not exist. Use " in output
+    assert all(preset in output for preset in PRESETS)
+    assert "Traceback" not in output
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_cookiecutter_makes_of_a_wrong_value(tmp_path: Path, run: Run) -> None:
-    """A warning, and its own defaults from there on, unless warnings are errors: docs/options.md says so."""
-    own = tmp_path / "own.yaml"
-    own.write_text("default_context: {cache: none, database: oracle, task_queue: none}\n", encoding="utf-8")
-    command: list[str | Path] = [COOKIECUTTER, TEMPLATE, "--no-input", "--config-file", own, "-o", tmp_path / "out"]
-    refused = run(*command, cwd=tmp_path, PYTHONWARNINGS="error::UserWarning", HOME=str(tmp_path))
-    assert refused.returncode != 0
-    assert "oracle provided for choice variable database" in refused.stderr
+def test_cookiecutter_only_warns_of_invalid_value(tmp_path: Path, run: Run) -> None:
+    """Cookiecutter warns and uses defaults for the remaining answers, unless warnings are errors (docs/options.md)."""
+    file = tmp_path / "preset.yaml"
+    file.write_text("default_context: {cache: none, database: oracle, task_queue: none}\n", encoding="utf-8")
+    command: list[str | Path] = [COOKIECUTTER, TEMPLATE, "--no-input", "--config-file", file, "-o", tmp_path / "out"]
+    failed = run(*command, cwd=tmp_path, PYTHONWARNINGS="error::UserWarning", HOME=str(tmp_path))
+    assert failed.returncode != 0
+    assert "oracle provided for choice variable database" in failed.stderr
     assert not [*tmp_path.glob("out/*")]
-    made = run(*command, cwd=tmp_path, HOME=str(tmp_path))
-    assert made.returncode == 0
-    assert "oracle provided for choice variable database" in made.stderr
+    result = run(*command, cwd=tmp_path, HOME=str(tmp_path))
+    assert result.returncode == 0
+    assert "oracle provided for choice variable database" in result.stderr
     recorded = yaml.safe_load((tmp_path / "out" / "my-service" / ".template.yaml").read_text(encoding="utf-8"))
     assert [recorded["default_context"][name] for name in ("cache", "database", "task_queue")] == [
         "none",
@@ -178,7 +228,7 @@ def test_what_cookiecutter_makes_of_a_wrong_value(tmp_path: Path, run: Run) -> N
     ]
 
 
-def test_what_is_yes_or_no() -> None:
-    """The words are cookiecutter's own."""
+def test_cookiecutter_accepts_yes_and_no_words() -> None:
+    """Cookiecutter accepts all words in `YES_OR_NO` for a boolean question."""
     for word in YES_OR_NO:
         generate_context(str(TEMPLATE / "cookiecutter.json"), extra_context={"web_pages": word})

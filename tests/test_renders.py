@@ -1,4 +1,4 @@
-"""Every row renders a project that is complete, clean, and only what was asked for."""
+"""Tests of each rendered combination: files, format, lint, types, links, dependencies and vocabulary."""
 
 import ast
 import configparser
@@ -9,48 +9,54 @@ import subprocess
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import pytest
 import yaml
 from pytest_cookies.plugin import Cookies
 
-from tests.answers import MANIFEST, OPTIONS, UNMENTIONED, Row, as_key, each
 from tests.conftest import Run
+from tests.matrix import MANIFEST, OPTIONS, Combination, as_key, parametrize_combinations, vocabulary
 
+STRICT = Path(__file__).with_name("strict")
+# The mypy settings of a project that allow tests without types.
+TEST_OVERRIDES = re.compile(r'(?m)^\[\[tool\.mypy\.overrides\]\]\nmodule = "tests\.\*"\n(.+\n)+')
 MAY_BE_EMPTY = ("__init__.py", "py.typed")
-# The name of a question is a leftover wherever it follows `cookiecutter.`; the name of the tool is not.
-LEFTOVER = re.compile(r"# ?\{%|\{\{-? ?cookiecutter|cookiecutter\.(" + "|".join(MANIFEST) + r")\b")
+# Template syntax. The name of the tool alone, without the name of a question, is allowed.
+TEMPLATE_SYNTAX = re.compile(r"# ?\{%|\{\{-? ?cookiecutter|cookiecutter\.(" + "|".join(MANIFEST) + r")\b")
 
 
-class Tolerant(yaml.SafeLoader):
-    """Reads values with tags of their own, which a provider's language may have, as what they hold."""
+class UnknownTagLoader(yaml.SafeLoader):
+    """YAML loader that ignores unknown tags, which cloud providers define."""
 
 
-Tolerant.add_multi_constructor("!", lambda _loader, _tag, node: node.value)
+UnknownTagLoader.add_multi_constructor("!", lambda _loader, _tag, node: node.value)
 PARSERS: dict[str, Callable[[str], object]] = {
     ".cfg": lambda text: configparser.ConfigParser(interpolation=None).read_string(text),
     ".ini": lambda text: configparser.ConfigParser(interpolation=None).read_string(text),
     ".json": json.loads,
     ".toml": tomllib.loads,
-    ".yaml": lambda text: list(yaml.load_all(text, Tolerant)),
-    ".yml": lambda text: list(yaml.load_all(text, Tolerant)),
+    ".yaml": lambda text: list(yaml.load_all(text, UnknownTagLoader)),
+    ".yml": lambda text: list(yaml.load_all(text, UnknownTagLoader)),
 }
 LINK = re.compile(r"\]\(\s*<?([^)\s>]+)>?[^)]*\)|^\[[^\]]+\]:\s*(\S+)", re.MULTILINE)
-SERVERS_ENTRY = "wsgi"
-SAY_WHAT_THEY_MUST = (".template.yaml", "LICENSE")  # the answers, and the words of a license
+# Servers and workers import these modules by name.
+ENTRY_POINTS = ("wsgi", "worker", "celeryconfig", "cron_config", "core.tasks.celery_beat")
+# These files contain the answers and the text of the license.
+VOCABULARY_EXEMPT = (".template.yaml", "LICENSE")
 
 
-def files(project: Path) -> Iterator[tuple[str, str]]:
-    """Each file of a project: its path and its text."""
+def read_files(project: Path) -> Iterator[tuple[str, str]]:
+    """Yield the path and the text of each file of a project."""
     for path in sorted(project.rglob("*")):
         if path.is_file():
             yield str(path.relative_to(project)), path.read_text(encoding="utf-8", errors="replace")
 
 
-@each()
-def test_nothing_is_empty(project: Path) -> None:
-    """What was pruned leaves no folder behind, and no file is there for nothing."""
+@parametrize_combinations()
+def test_project_has_no_empty_files(project: Path) -> None:
+    """No folder is empty, and no file is empty except those in `MAY_BE_EMPTY`."""
     for path in project.rglob("*"):
         if path.is_dir():
             assert any(path.iterdir()), path
@@ -58,107 +64,125 @@ def test_nothing_is_empty(project: Path) -> None:
             assert path.read_bytes().strip(), path
 
 
-@each()
-def test_nothing_of_the_template_is_left(row: Row, cookies: Cookies) -> None:
-    """The project does not look like a template; baked without the texts of the row, some of which do."""
-    for path, text in files(cookies.bake(extra_context=row.options).project_path):
-        found = LEFTOVER.search(f"{path}\n{text}")
-        assert not found, f"{path}: {found and found[0]}"
+@parametrize_combinations()
+def test_project_has_no_template_syntax(combination: Combination, cookies: Cookies) -> None:
+    """No file has template syntax or trailing spaces.
+
+    The project is rendered without the texts of the combination, because some of them contain template syntax.
+    """
+    for path, text in read_files(cookies.bake(extra_context=combination.options).project_path):
+        match = TEMPLATE_SYNTAX.search(f"{path}\n{text}")
+        assert not match, f"{path}: {match and match[0]}"
         assert not re.search(r"[ \t]$", text, re.MULTILINE), f"{path}: trailing space"
 
 
-# A line of the table of answers.
-ANSWERS = re.compile(rf"^\| ({'|'.join(OPTIONS)}) \|.*$", re.MULTILINE)
+# Row of the table of answers in docs/template-updates.md, which names the options.
+ANSWER_ROW = re.compile(rf"^\| ({'|'.join(OPTIONS)}) \|.*$", re.MULTILINE)
 
 
-@each()
-def test_names_only_what_was_chosen(row: Row, project: Path) -> None:
-    """Who chose one database does not read of another."""
-    unwanted = {
+@parametrize_combinations()
+def test_project_names_only_chosen_values(combination: Combination, project: Path) -> None:
+    """The project contains no word of a value that was not chosen, such as another database."""
+    forbidden = {
         f"{option}={as_key(value)}": pattern
         for option, values in OPTIONS.items()
-        if option not in UNMENTIONED
         for value in values
-        if value != row.options[option] and (pattern := MANIFEST["_mentions"][option][as_key(value)])
+        if value != combination.options[option] and (pattern := vocabulary(option, value))
     }
-    chosen = [MANIFEST["_mentions"][name][as_key(row.options[name])] for name in OPTIONS if name not in UNMENTIONED]
-    wanted = "|".join(pattern for pattern in chosen if pattern) or "(?!)"
-    for path, text in files(project):
-        if path in SAY_WHAT_THEY_MUST:
+    chosen = [vocabulary(name, value) for name, value in combination.options.items()]
+    allowed = "|".join(pattern for pattern in chosen if pattern) or "(?!)"
+    for path, text in read_files(project):
+        if path in VOCABULARY_EXEMPT:
             continue
-        # The README's table of answers names the options.
-        said = re.sub(ANSWERS, "", f"{path}\n{text}")
-        for value, pattern in unwanted.items():
-            for found in re.finditer(pattern, said, re.IGNORECASE):
-                assert re.fullmatch(wanted, found[0], re.IGNORECASE), f"{path} names {found[0]!r}, which is {value}"
+        searched = re.sub(ANSWER_ROW, "", f"{path}\n{text}")
+        for value, pattern in forbidden.items():
+            for found in re.finditer(pattern, searched, re.IGNORECASE):
+                assert re.fullmatch(allowed, found[0], re.IGNORECASE), (
+                    f"{path} contains {found[0]!r}, a word of {value}"
+                )
 
 
-def check(*command: str | Path, cwd: Path, environment: Path, run: Run, **variables: str) -> None:
-    """Run a program of the shared environment, which has to find nothing."""
+def check(*command: str | Path, cwd: Path, venv_bin: Path, run: Run, **variables: str) -> None:
+    """Run a program of the shared environment, which must succeed."""
     program, *arguments = command
-    result = run(environment / program, *arguments, cwd=cwd, **variables)
+    result = run(venv_bin / program, *arguments, cwd=cwd, **variables)
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-@each()
-def test_is_formatted(project: Path, environment: Path, run: Run) -> None:
-    """The formatter finds nothing to do."""
-    check("ruff", "format", "--diff", "--no-cache", cwd=project, environment=environment, run=run)
+@parametrize_combinations()
+def test_project_is_formatted(project_with_core_tests: Path, venv_bin: Path, run: Run) -> None:
+    """`ruff format` changes no file."""
+    check("ruff", "format", "--diff", "--no-cache", cwd=project_with_core_tests, venv_bin=venv_bin, run=run)
 
 
-@each()
-def test_lints(project: Path, environment: Path, run: Run) -> None:
-    """The linter finds nothing, with the project's own rules."""
-    check("ruff", "check", "--no-cache", cwd=project, environment=environment, run=run)
+def read_pyproject(project: Path) -> dict[str, Any]:
+    """Return the content of pyproject.toml."""
+    return tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))
 
 
-@each()
-def test_types(project: Path, environment: Path, run: Run, request: pytest.FixtureRequest) -> None:
-    """The types hold, as strictly as the project itself asks for."""
-    settings = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["mypy"]
-    assert settings["strict"]
+@parametrize_combinations()
+def test_project_passes_lint(project_with_core_tests: Path, venv_bin: Path, run: Run) -> None:
+    """`ruff check` reports nothing, with the rules of the project and with the strict rules of the template."""
+    check("ruff", "check", "--no-cache", cwd=project_with_core_tests, venv_bin=venv_bin, run=run)
+    version = read_pyproject(project_with_core_tests)["tool"]["ruff"]["target-version"]
+    arguments = ("--config", STRICT / "ruff.toml", "--target-version", version)
+    check("ruff", "check", "--no-cache", *arguments, cwd=project_with_core_tests, venv_bin=venv_bin, run=run)
+
+
+@parametrize_combinations()
+def test_project_passes_type_check(
+    project_with_core_tests: Path, venv_bin: Path, run: Run, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """Mypy reports nothing in strict mode, also in tests, where the settings of a project allow missing types."""
+    assert read_pyproject(project_with_core_tests)["tool"]["mypy"]["strict"]
+    settings, overrides = TEST_OVERRIDES.subn(
+        "", (project_with_core_tests / "pyproject.toml").read_text(encoding="utf-8")
+    )
+    assert overrides == 1
+    (tmp_path / "strict.toml").write_text(settings, encoding="utf-8")
     assert request.config.cache
-    # Most of the work is what projects depend on. Modules of a project differ from row to row, and mypy notices that;
-    # but two processes must not write at once.
+    # All combinations share one cache, because mypy needs most of the time for dependencies. Only one process may write
+    # to it at a time.
     cache = request.config.cache.mkdir("mypy")
     with (cache / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        check("mypy", "--cache-dir", cache, cwd=project, environment=environment, run=run)
+        arguments = ("--config-file", tmp_path / "strict.toml", "--cache-dir", cache)
+        check("mypy", *arguments, cwd=project_with_core_tests, venv_bin=venv_bin, run=run)
 
 
-@each()
-def test_documents_parse(project: Path) -> None:
-    """Settings are read by programs that say little about a broken line."""
-    for path, text in files(project):
+@parametrize_combinations()
+def test_data_files_parse(project: Path) -> None:
+    """All JSON, TOML, YAML and INI files are valid."""
+    for path, text in read_files(project):
         if parse := PARSERS.get(Path(path).suffix):
             parse(text)
 
 
-@each()
+@parametrize_combinations()
 def test_links_resolve(project: Path) -> None:
-    """A page links to files that this project has, and to headings of the page."""
-    for path, text in files(project):
+    """Each relative link in a document leads to a file of the project or to a heading of the document."""
+    for path, text in read_files(project):
         if Path(path).suffix != ".md":
             continue
         headings = re.findall(r"(?m)^#+ (.*?)\s*$", text)
         anchors = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
         prose = re.sub(r"(?ms)^```.*?^```|`[^`\n]*`", "", text)
         for target in (inline or reference for inline, reference in LINK.findall(prose)):
-            address, _, anchor = unquote(target).partition("#")
-            if ":" in address:
+            link, _, anchor = unquote(target).partition("#")
+            if ":" in link:
                 continue
-            assert (project / path).parent.joinpath(address).exists(), f"{path} links to {target}"
-            assert address or anchor in anchors, f"{path} links to #{anchor}"
+            assert (project / path).parent.joinpath(link).exists(), f"{path} links to {target}"
+            assert link or anchor in anchors, f"{path} links to #{anchor}"
 
 
-@each()
-def test_depends_on_what_it_imports(project: Path, environment: Path, run: Run) -> None:
-    """Declared is what is imported, no less and no more; what is only run is named in the project's own settings."""
-    check("deptry", "--no-ansi", ".", cwd=project, environment=environment, run=run)
+@parametrize_combinations()
+def test_dependencies_match_imports(project: Path, venv_bin: Path, run: Run) -> None:
+    """Deptry finds no missing and no unused dependency; pyproject.toml lists those that are only run."""
+    check("deptry", "--no-ansi", ".", cwd=project, venv_bin=venv_bin, run=run)
 
 
 def imports(path: Path, name: str) -> Iterator[str]:
-    """The full names that a module imports; a name may be a module or something inside one."""
+    """Yield the full names of all imports of a module, of modules and of names inside them."""
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -170,37 +194,40 @@ def imports(path: Path, name: str) -> Iterator[str]:
             yield from (f"{base}.{alias.name}" for alias in node.names)
 
 
-@each()
-def test_no_module_is_forgotten(project: Path) -> None:
-    """Each module is reached from the one that servers import; tests do not count."""
+@parametrize_combinations()
+def test_all_modules_are_imported(project: Path) -> None:
+    """Each module is imported, directly or indirectly, by the entry points of servers and workers."""
     source = project / "src"
     modules = {
         ".".join(path.relative_to(source).with_suffix("").parts).removesuffix(".__init__"): path
         for path in source.rglob("*.py")
     }
     (package,) = (name for name in modules if "." not in name)
-    reached: set[str] = set()
-    waiting = [f"{package}.{SERVERS_ENTRY}"]
-    while waiting:
-        name = waiting.pop()
-        if name in modules and name not in reached:
-            reached.add(name)
-            waiting += [*imports(modules[name], name), name.rpartition(".")[0]]
-    # Migrations are run by their own tool, which imports the models.
-    assert modules.keys() == reached
+    reachable: set[str] = set()
+    pending = [f"{package}.{name}" for name in ENTRY_POINTS]
+    if (env := project / "migrations" / "env.py").exists():
+        pending += imports(env, "env")
+    while pending:
+        name = pending.pop()
+        if name in modules and name not in reachable:
+            reachable.add(name)
+            pending += [*imports(modules[name], name), name.rpartition(".")[0]]
+    assert modules.keys() == reachable
 
 
-@each()
-def test_free_text_arrives_as_it_was_typed(row: Row, project: Path) -> None:
-    """A quote, a backslash, an accent or an emoji breaks nothing."""
-    metadata = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert metadata["description"] == row.asked("description")
-    assert metadata["authors"] == [{"name": row.asked("author_name"), "email": row.asked("author_email")}]
+@parametrize_combinations()
+def test_free_texts_are_unchanged(combination: Combination, project: Path) -> None:
+    """Texts with quotes, backslashes, accents or emojis are equal in pyproject.toml."""
+    metadata = read_pyproject(project)["project"]
+    assert metadata["description"] == combination.free_text("description")
+    assert metadata["authors"] == [
+        {"name": combination.free_text("author_name"), "email": combination.free_text("author_email")}
+    ]
 
 
-@each()
-def test_shell_reads_its_settings(project: Path) -> None:
-    """`.env` and `.env.example` are lines of NAME=value and comments, with the same names."""
+@parametrize_combinations()
+def test_env_files_have_the_same_names(project: Path) -> None:
+    """`.env` and `.env.example` consist of comments and NAME=value lines, with the same names."""
     names = []
     for name in (".env.example", ".env"):
         lines = (project / name).read_text(encoding="utf-8").splitlines()
@@ -209,9 +236,9 @@ def test_shell_reads_its_settings(project: Path) -> None:
     assert names[0] == names[1]
 
 
-@each()
-def test_verbs_are_listed(project: Path) -> None:
-    """`make` alone lists the verbs, so its file parses too."""
+@parametrize_combinations()
+def test_make_lists_targets(project: Path) -> None:
+    """`make` without a target lists the targets."""
     result = subprocess.run(["make"], cwd=project, check=False, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert {"make run", "make test", "make check"} <= {*re.findall(r"make \w+", result.stdout)}

@@ -1,72 +1,126 @@
-"""python deploy/granian_server.py; the environment has the settings, see .env.example."""
+"""Start granian: `python deploy/granian_server.py`. Settings are in the environment."""
 
 import signal
+import socket
 import sys
 from collections.abc import Iterable
 from importlib import import_module
+from multiprocessing import Process, set_start_method
 from pathlib import Path
 from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from granian import Granian
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
+from granian.server.mp import MPServer
 
-from {{ cookiecutter.package_name }}.config import SettingsError, load_settings
+from {{ cookiecutter.package_name }} import create_app
+from {{ cookiecutter.package_name }}.config import (
+    Settings,
+    SettingsError,
+    invalid,
+    load_settings,
+)
+from {{ cookiecutter.package_name }}.core.security import log_open_operations
+from {{ cookiecutter.package_name }}.core.worker_threads import count_threads
+
+
+class Server(MPServer):
+    """granian that survives dead workers and keeps waiting connections."""
+
+    _shd: Any
+    _ssp: Any
+
+    def _init_shared_socket(self) -> None:
+        """Share one accept queue among all workers.
+
+        By default each worker has its own, whose connections the kernel resets when it ends.
+        """
+        super()._init_shared_socket()  # type: ignore[no-untyped-call]
+        if self._ssp:
+            self._shd, self._ssp = self._ssp.build(), None
+            self._sso = socket.socket(fileno=self._shd.get_fd())
+
+    def _respawn_workers(
+        self, workers: Any, spawn_target: Any, target_loader: Any, delay: float = 0
+    ) -> None:
+        """Replace workers, at most one each `respawn_interval`, and clear the list of restarts.
+
+        Otherwise granian exits when a worker dies within 5.5 s of its start.
+        """
+        delay = max(delay, self.respawn_interval)
+        super()._respawn_workers(workers, spawn_target, target_loader, delay)
+        self.respawned_wrks.clear()
 
 
 def main() -> None:
-    """Serve until a signal says to stop."""
-    try:
-        settings = load_settings()
-    except SettingsError as error:
-        sys.exit(f"Error: {error.message}")
+    """Serve until a signal ends the process."""
+    settings = load_settings()
+    # Only forked workers inherit the socket. The default of Python 3.14 is another one.
+    set_start_method("fork")
+    # granian would restart workers forever that cannot load the application, so try in a separate
+    # process first.
+    trial = Process(target=try_application, args=[settings])
+    trial.start()
+    trial.join()
+    if trial.exitcode:
+        sys.exit(trial.exitcode)
 
-    Granian(
+    Server(
         "{{ cookiecutter.package_name }}.wsgi:app",
-        **read_address(settings.BIND),
+        **parse_address(settings.BIND),
         interface=Interfaces.WSGI,
         http=HTTPModes.http1,
         websockets=False,
         workers=settings.WEB_CONCURRENCY,
-        blocking_threads=settings.WEB_THREADS,
-        # A connection may wait as long for its next request: longer than the proxy keeps it, since
-        # who reuses one must not find it closed. Request line and headers fit into the buffer.
+        blocking_threads=count_threads(settings),
+        # Idle connections stay open longer than the proxy's, so that the proxy never reuses a
+        # closed one. The buffer is the limit of the request line and the headers.
         http1_settings=HTTP1Settings(header_read_timeout=75_000, max_buffer_size=32_768),
-        # A worker that was killed is replaced; one that stops gets so long for its requests.
+        # Killed workers are replaced; a worker that stops has WEB_TIMEOUT for its requests.
         respawn_failed_workers=True,
         respawn_interval=1,
         workers_kill_timeout=settings.WEB_TIMEOUT,
-        # No access log: the application logs each request, and so does a proxy.
+        # The application logs each request.
         log_access=False,
     ).serve(target_loader=load)
 
 
-def load(target: str) -> WSGIApplication:
-    """Load the application in a worker, and tell it that a body's end is not a certain one.
+def try_application(settings: Settings) -> None:
+    """Load the application, and log operations without authentication."""
+    log_open_operations(create_app(settings))
 
-    granian says that it is, but gives a chunked body that breaks off as if it were whole.
+
+def load(target: str) -> WSGIApplication:
+    """Load the application in a worker, without the flag `wsgi.input_terminated`.
+
+    granian sets it, although it passes an incomplete chunked body on as if it were complete.
     """
-    # A worker sometimes does not notice that it is told to stop, until something else wakes it.
+    # A worker sometimes does not handle its stop signal until another event wakes it up.
     signal.signal(signal.SIGALRM, lambda *_: None)
     signal.setitimer(signal.ITIMER_REAL, 1, 1)
 
     module, _, name = target.partition(":")
     wsgi_app: WSGIApplication = getattr(import_module(module), name)
 
-    def doubt(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    def without_flag(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         del environ["wsgi.input_terminated"]
         return wsgi_app(environ, start_response)
 
-    return doubt
+    return without_flag
 
 
-def read_address(bind: str) -> dict[str, Any]:
-    """Read `host:port` or `unix:/path`; the proxy runs as another user."""
+def parse_address(bind: str) -> dict[str, Any]:
+    """Parse `host:port` or `unix:/path`. The proxy runs as another user than the socket's."""
     host, _, rest = bind.rpartition(":")
     if host == "unix":
         return {"uds": Path(rest), "uds_permissions": 0o666}
-    return {"address": host.strip("[]"), "port": int(rest)}
+    try:
+        # granian requires an IP address.
+        (*_, address), *_ = socket.getaddrinfo(host.strip("[]"), int(rest), type=socket.SOCK_STREAM)
+    except OSError:
+        raise SettingsError(invalid("BIND", "an address of this machine", bind)) from None
+    return {"address": address[0], "port": int(rest)}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Ends with 0 when the application server answers: for the health check of the image."""
+"""Health check of the container: exit with 0 if the application server responds."""
 
 import os
 import socket
@@ -11,6 +11,6 @@ if host == "unix":
     connection.connect(rest)
 else:
     connection = socket.create_connection((host.strip("[]"), int(rest)), 4)
-with connection, connection.makefile("rb") as answer:
+with connection, connection.makefile("rb") as response:
     connection.sendall(b"GET /health/live HTTP/1.0\r\nHost: localhost\r\n\r\n")
-    sys.exit(b" 200 " not in answer.readline())
+    sys.exit(b" 200 " not in response.readline())

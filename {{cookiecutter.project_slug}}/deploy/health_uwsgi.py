@@ -1,4 +1,4 @@
-"""Ends with 0 when the application server answers: for the health check of the image."""
+"""Health check of the container: exit with 0 if the application server responds."""
 
 import os
 import socket
@@ -23,8 +23,8 @@ if host == "unix":
     connection.connect(rest)
 else:
     connection = socket.create_connection((host.strip("[]"), int(rest)), 4)
-with connection, connection.makefile("rb") as answer:
+with connection, connection.makefile("rb") as response:
     texts = [text for pair in VARIABLES.items() for text in pair]
     table = b"".join(struct.pack("<H", len(text)) + text for text in texts)
     connection.sendall(struct.pack("<BHB", 0, len(table), 0) + table)
-    sys.exit(b" 200 " not in answer.readline())
+    sys.exit(b" 200 " not in response.readline())

@@ -1,21 +1,34 @@
-"""Prints what of uwsgi.ini depends on the settings."""
+"""Print the part of uwsgi.ini that depends on the settings."""
 
 import sys
+from contextlib import redirect_stdout
 
+from {{ cookiecutter.package_name }} import create_app
 from {{ cookiecutter.package_name }}.config import SettingsError, load_settings
+from {{ cookiecutter.package_name }}.core.security import log_open_operations
+from {{ cookiecutter.package_name }}.core.worker_threads import count_threads
 
 try:
     settings = load_settings()
-except SettingsError as error:
-    sys.exit(f"Error: {error.message}")
+    app = create_app(settings)
+    # uWSGI parses the standard output; messages go to its log.
+    with redirect_stdout(sys.stderr):
+        log_open_operations(app)
+except SettingsError:
+    # Without output uWSGI would start anyway.
+    sys.stdout.write("[uwsgi]\nexit = 1\n")
+    raise
 
 sys.stdout.write(f"""[uwsgi]
 {{ cookiecutter.__uwsgi_listens }} = {settings.BIND.removeprefix("unix:")}
 chmod-socket = 666
 binary-path = {sys.executable}
 processes = {settings.WEB_CONCURRENCY}
-threads = {settings.WEB_THREADS}
-harakiri = {settings.WEB_TIMEOUT}
+threads = {count_threads(settings)}
 reload-mercy = {settings.WEB_TIMEOUT}
 worker-reload-mercy = {settings.WEB_TIMEOUT}
 """)
+# {% if cookiecutter.__uwsgi_metrics %}
+# Prometheus does not speak the uwsgi protocol.
+sys.stdout.write(f"http-socket = {settings.METRICS_BIND}\n")
+# {% endif %}

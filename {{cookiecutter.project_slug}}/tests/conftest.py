@@ -1,13 +1,18 @@
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-# Where `app` and `make_app` are.
+from {{ cookiecutter.package_name }}.config import ENV_NAMES, Settings
+
+# Modules with fixtures, such as `app` and `make_app`.
 pytest_plugins = [
+    # {% if cookiecutter.__auth %}
+    "fixtures.auth",
+    # {% endif %}
     # {% if cookiecutter.__cache %}
     "fixtures.cache",
     # {% endif %}
@@ -17,9 +22,6 @@ pytest_plugins = [
     # {% if cookiecutter.__database %}
     "fixtures.database",
     # {% endif %}
-    # {% if cookiecutter.cache == "memcached" %}
-    "fixtures.memcached",
-    # {% endif %}
     # {% if cookiecutter.database == "none" %}
     "fixtures.no_database",
     # {% endif %}
@@ -28,22 +30,30 @@ pytest_plugins = [
     # {% elif cookiecutter.task_queue == "rq-redis" %}
     "fixtures.rq",
     # {% endif %}
-    # {% if cookiecutter.__example_jobs %}
-    "fixtures.service",
-    # {% endif %}
-    # {% if cookiecutter.cache == "redis" %}
-    "fixtures.redis",
+    # {% if cookiecutter.__http_client %}
+    "fixtures.http_server",
     # {% endif %}
 ]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Ignore settings and proxies of the shell, and static files that `make build` has written."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in Settings.__struct_fields__:
+            patch.delenv(ENV_NAMES.get(name, name), raising=False)
+        patch.setenv("TEST_STATIC_ROOT", str(tmp_path_factory.mktemp("public")))
+        patch.setenv("no_proxy", "*")
+        yield
+
+
 @pytest.fixture
 def client(app: Flask) -> FlaskClient:
-    """A client of the application."""
+    """Test client of the application."""
     return app.test_client()
 
 
 @pytest.fixture
-def logged(capsys: pytest.CaptureFixture[str]) -> Callable[[], list[dict[str, Any]]]:
-    """Read what was logged since the last call, a record a line."""
+def read_logs(capsys: pytest.CaptureFixture[str]) -> Callable[[], list[dict[str, Any]]]:
+    """Function that returns the log records since its last call."""
     return lambda: [json.loads(line) for line in capsys.readouterr().out.splitlines()]

@@ -1,5 +1,5 @@
-# Cloudflare in front of the application. What it may keep, and for how long, the application says in its answers
-# (CDN-Cache-Control); what it forgets, `flask cdn purge`. For Terraform or OpenTofu, with CLOUDFLARE_API_TOKEN set.
+# Cloudflare as CDN. The application decides in its responses what is cached and for how long (CDN-Cache-Control), and
+# `flask cdn purge` deletes it. Apply with Terraform or OpenTofu, with CLOUDFLARE_API_TOKEN set.
 
 terraform {
   required_version = ">= 1.5"
@@ -22,7 +22,7 @@ variable "domain_name" {
 }
 
 variable "origin" {
-  description = "The address of the origin, whose firewall lets only Cloudflare in"
+  description = "IP address of the origin, whose firewall accepts only Cloudflare"
   type        = string
 }
 
@@ -35,7 +35,7 @@ resource "cloudflare_dns_record" "site" {
   ttl     = 1
 }
 
-# The origin has a certificate that is checked.
+# Cloudflare verifies the certificate of the origin.
 resource "cloudflare_zone_setting" "ssl" {
   zone_id    = var.zone_id
   setting_id = "ssl"
@@ -48,7 +48,7 @@ resource "cloudflare_zone_setting" "always_use_https" {
   value      = "on"
 }
 
-# Cloudflare keeps pages and JSON only where a rule lets it. Of two rules that match, the later one wins.
+# Without a rule Cloudflare does not cache pages and JSON. If several rules match, the last one applies.
 resource "cloudflare_ruleset" "cache" {
   zone_id = var.zone_id
   name    = "{{ cookiecutter.project_slug }}"
@@ -58,7 +58,7 @@ resource "cloudflare_ruleset" "cache" {
   rules = [
     {
       ref         = "as_the_application_says"
-      description = "Keep what the application calls public, for as long as it says"
+      description = "Cache public responses for as long as the application allows"
       expression  = "(http.host eq \"${var.domain_name}\")"
       action      = "set_cache_settings"
       action_parameters = {
@@ -70,8 +70,8 @@ resource "cloudflare_ruleset" "cache" {
     },
     {
       ref         = "nothing_for_who_is_known"
-      description = "Ask the application for whoever has a session or is authorized"
-      expression  = "(http.host eq \"${var.domain_name}\" and (http.cookie contains \"session=\" or len(http.request.headers[\"authorization\"]) gt 0))"
+      description = "Bypass the cache for requests with a session or Authorization"
+      expression  = "(http.host eq \"${var.domain_name}\" and (http.cookie contains \"session\" or len(http.request.headers[\"authorization\"]) gt 0))"
       action      = "set_cache_settings"
       action_parameters = {
         cache = false

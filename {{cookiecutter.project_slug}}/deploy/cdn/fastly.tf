@@ -1,5 +1,5 @@
-# Fastly in front of the application. What it may keep, and for how long, the application says in its answers
-# (Surrogate-Control); what it forgets, `flask cdn purge`. For Terraform or OpenTofu, with FASTLY_API_KEY set.
+# Fastly as CDN. The application decides in its responses what is cached and for how long (Surrogate-Control), and
+# `flask cdn purge` deletes it. Apply with Terraform or OpenTofu, with FASTLY_API_KEY set.
 
 terraform {
   required_version = ">= 1.5"
@@ -17,7 +17,7 @@ variable "domain_name" {
 }
 
 variable "origin" {
-  description = "A name of the origin that leads to it and not to Fastly"
+  description = "Host name of the origin, which must not resolve to Fastly"
   type        = string
 }
 
@@ -44,7 +44,8 @@ resource "fastly_service_vcl" "site" {
     force_ssl = true
   }
 
-  # Who is known gets an answer of their own; other cookies, as those of analytics, are of no use to the application.
+  # Writes, and requests with a session or Authorization, bypass the cache. The application does not use other cookies for pages, and
+  # none of analytics.
   snippet {
     name     = "personal"
     type     = "recv"
@@ -52,14 +53,17 @@ resource "fastly_service_vcl" "site" {
     content  = <<-VCL
       set req.http.X-Forwarded-Proto = "https";
       unset req.http.X-Forwarded-Host;
-      if (req.http.Authorization || req.http.Cookie ~ "(^|;\s*)session=") {
+      if (req.method != "GET" && req.method != "HEAD") {
+        return(pass);
+      }
+      if (req.http.Authorization || req.http.Cookie ~ "(^|;\s*)(__(Host|Secure)-)?session[a-z0-9-]*=") {
         return(pass);
       }
       unset req.http.Cookie;
     VCL
   }
 
-  # A failure does not take the place of an old answer.
+  # An error does not replace a stale response.
   snippet {
     name     = "stale"
     type     = "fetch"
@@ -71,7 +75,7 @@ resource "fastly_service_vcl" "site" {
     VCL
   }
 
-  # Browsers count from now on: max-age is shorter than what is allowed to a CDN.
+  # The age of a response in browsers starts at 0: max-age is shorter than the CDN's TTL.
   snippet {
     name     = "age"
     type     = "deliver"

@@ -1,5 +1,5 @@
-# Varnish 7 as a CDN of one's own. What it may keep, and for how long, the application says in its answers
-# (CDN-Cache-Control); what it forgets, `flask cdn purge`. Check it: varnishd -C -f varnish.vcl
+# Varnish 7 as CDN. The application decides in its responses what is cached and for how long (CDN-Cache-Control), and
+# `flask cdn purge` deletes it. To check this file: varnishd -C -f varnish.vcl
 vcl 4.1;
 
 import std;
@@ -20,7 +20,7 @@ backend application {
     }
 }
 
-# Who may make it forget: where `flask cdn purge` is run.
+# Clients that may purge: the hosts on which `flask cdn purge` runs.
 acl purgers {
     "127.0.0.1";
     "::1";
@@ -38,7 +38,7 @@ sub vcl_recv {
             ban("obj.status != 0");
         } else if (req.http.Surrogate-Key ~ "^[A-Za-z0-9_.-]+( [A-Za-z0-9_.-]+)*$") {
             set req.http.Keys = regsuball(req.http.Surrogate-Key, " ", "|");
-            # Without a space or a backslash, which a ban takes for its own.
+            # Without spaces and backslashes, which have a meaning in ban expressions.
             ban("obj.http.Surrogate-Key ~ (^|[^A-Za-z0-9_.-])(" + req.http.Keys + ")([^A-Za-z0-9_.-]|$)");
         } else {
             return (synth(400));
@@ -46,7 +46,7 @@ sub vcl_recv {
         return (synth(200));
     }
 
-    # Only Varnish says this.
+    # Only Varnish sets this header.
     unset req.http.X-Forwarded-Host;
     if (std.port(server.ip) == 443) {
         set req.http.X-Forwarded-Proto = "https";
@@ -54,13 +54,17 @@ sub vcl_recv {
         set req.http.X-Forwarded-Proto = "http";
     }
 
-    # Who is known gets an answer of their own; other cookies, as those of analytics, are of no use to the application.
-    if (req.http.Authorization || req.http.Cookie ~ "(^|;\s*)session=") {
+    # Writes, and requests with a session or Authorization, bypass the cache. The application does not use other cookies for pages, and
+    # none of analytics.
+    if (req.method != "GET" && req.method != "HEAD") {
+        return (pass);
+    }
+    if (req.http.Authorization || req.http.Cookie ~ "(^|;\s*)(__(Host|Secure)-)?session[a-z0-9-]*=") {
         return (pass);
     }
     unset req.http.Cookie;
 
-    # Old answers are only for the moment in which a new one is made, unless the application is away.
+    # A stale response is served only during its refresh, or longer if the application is unavailable.
     if (std.healthy(req.backend_hint)) {
         set req.grace = 60s;
     }
@@ -73,7 +77,7 @@ sub vcl_backend_response {
         set beresp.grace = std.duration(
             regsub(beresp.http.CDN-Cache-Control, "^.*stale-if-error=(\d+).*$", "\1s"), 60s);
     }
-    # What failed must not take the place of an old answer.
+    # An error must not replace a stale response.
     if (beresp.status >= 500 && bereq.is_bgfetch) {
         return (abandon);
     }
@@ -85,7 +89,7 @@ sub vcl_deliver {
     } else {
         set resp.http.X-Cache = "miss";
     }
-    # Browsers count from now on: max-age is shorter than what is allowed to a CDN.
+    # The age of a response in browsers starts at 0: max-age is shorter than the CDN's TTL.
     unset resp.http.Age;
     unset resp.http.CDN-Cache-Control;
     unset resp.http.Surrogate-Key;

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from {{ cookiecutter.package_name }}.database import partial
+from {{ cookiecutter.package_name }}.core.database import partial_index
 
 revision = "0001"
 down_revision = None
@@ -50,7 +50,7 @@ def upgrade() -> None:
         op.f("ix_product_stock_name_id"),
         "product",
         ["stock", "name", "id"],
-        **partial("stock = 0"),
+        **partial_index("stock = 0"),
     )
 
 

@@ -1,4 +1,4 @@
-"""What a WSGI server loads: the only application that exists at module level."""
+"""The application for WSGI servers. No other application exists at module level."""
 
 from . import create_app
 

@@ -9,23 +9,23 @@ Record = dict[str, Any]
 
 @pytest.fixture
 def category(client: FlaskClient) -> Record:
-    """A category that is there."""
-    answer: Record = client.post("/api/v1/categories", json={"name": "Books"}).get_json()
-    return answer
+    """Category in the database, as the API returns it."""
+    created: Record = client.post("/api/v1/categories", json={"name": "Books"}).get_json()
+    return created
 
 
 @pytest.fixture
 def add_product(client: FlaskClient, category: Record) -> Callable[[str], Record]:
-    """Add a product of a name."""
+    """Function that creates a product with a name and returns it."""
 
     def add(name: str) -> Record:
-        given = {
+        product = {
             "sku": name.upper(),
             "name": name,
             "price_cents": 1250,
             "category_id": category["id"],
         }
-        answer: Record = client.post("/api/v1/products", json=given).get_json()
-        return answer
+        created: Record = client.post("/api/v1/products", json=product).get_json()
+        return created
 
     return add

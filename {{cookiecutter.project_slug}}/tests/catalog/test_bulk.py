@@ -4,10 +4,13 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import func, select
 
-from {{ cookiecutter.package_name }}.catalog.bulk import BATCH, save_products
+from {{ cookiecutter.package_name }}.catalog.bulk import (
+    BATCH_SIZE,
+    save_products,
+)
 from {{ cookiecutter.package_name }}.catalog.models import Category, Product
-from {{ cookiecutter.package_name }}.catalog.schemas import ProductInput
-from {{ cookiecutter.package_name }}.database import get_session
+from {{ cookiecutter.package_name }}.catalog.schemas import ProductIn
+from {{ cookiecutter.package_name }}.core.database import get_session
 
 
 def add_category() -> int:
@@ -17,30 +20,30 @@ def add_category() -> int:
     return category.id
 
 
-def count() -> int:
+def count_products() -> int:
     return get_session().scalar(select(func.count()).select_from(Product)) or 0
 
 
-def test_many_products_are_saved_a_batch_at_a_time(app: Flask) -> None:
+def test_products_are_saved_in_batches(app: Flask) -> None:
     with app.app_context():
         category_id = add_category()
 
-        def products() -> Iterator[ProductInput]:
-            for number in range(10_000):
-                if number % BATCH == 0:
-                    assert count() == number
-                yield ProductInput(f"P-{number}", "Pen", 100, category_id)
+        def products() -> Iterator[ProductIn]:
+            for number in range(3 * BATCH_SIZE):
+                if number % BATCH_SIZE == 0:
+                    assert count_products() == number
+                yield ProductIn(f"P-{number}", "Pen", 100, category_id)
 
-        assert save_products(products()) == 10_000
-        assert count() == 10_000
+        assert save_products(products()) == 3 * BATCH_SIZE
+        assert count_products() == 3 * BATCH_SIZE
 
 
-def test_a_product_that_is_there_is_replaced(app: Flask, client: FlaskClient) -> None:
+def test_existing_product_is_updated(app: Flask, client: FlaskClient) -> None:
     with app.app_context():
         category_id = add_category()
-        save_products([ProductInput("P-1", "Pen", 100, category_id)])
+        save_products([ProductIn("P-1", "Pen", 100, category_id)])
         save_products(
-            ProductInput(sku, name, 200, category_id, 7)
+            ProductIn(sku, name, 200, category_id, 7)
             for sku, name in [("P-1", "Red pen"), ("P-2", "Blue pen")]
         )
         get_session().commit()

@@ -5,7 +5,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 
-def test_an_empty_catalog_is_filled_once(app: Flask, client: FlaskClient) -> None:
+def test_seed_loads_data_once(app: Flask, client: FlaskClient) -> None:
     assert "Loaded" in app.test_cli_runner().invoke(args=["seed"]).output
     products = client.get("/api/v1/products").get_json()["items"]
     assert products
@@ -13,10 +13,7 @@ def test_an_empty_catalog_is_filled_once(app: Flask, client: FlaskClient) -> Non
     assert client.get("/api/v1/products").get_json()["items"] == products
 
 
-def test_a_database_without_tables_is_told_in_one_line(
-    make_app: Callable[..., Flask],
-    tmp_path: Path,
-) -> None:
+def test_missing_table_is_a_one_line_error(make_app: Callable[..., Flask], tmp_path: Path) -> None:
     app = make_app(DATABASE_URL=f"sqlite:///{tmp_path}/empty.sqlite3")
     result = app.test_cli_runner().invoke(args=["seed"])
     assert result.exit_code == 1

@@ -1,48 +1,41 @@
-"""The example: a small catalog, from its tables to its pages. The README says how to remove it."""
+"""Example: a product catalog.
+
+`make remove-example` removes it.
+"""
 
 from flask import Flask
 
 from . import (
-    # {% if cookiecutter.__cache %}
-    caching,
+    # {% if cookiecutter.__catalog_jobs %}
+    imports,
     # {% endif %}
     # {% if cookiecutter.web_pages %}
     pages,
     # {% endif %}
+    # {% if cookiecutter.__auth %}
+    records,
+    # {% endif %}
     seed,
     # {% if cookiecutter.__cache %}
     statistics,
-    # {% endif %}
-    # {% if cookiecutter.__cached_pages %}
-    statistics_page,
-    # {% endif %}
-    # {% if cookiecutter.__cdn %}
-    tags,
-    # {% endif %}
-    # {% if cookiecutter.__catalog_jobs %}
-    transfers,
     # {% endif %}
     views,
 )
 
 
 def init_app(app: Flask) -> None:
-    """Serve the catalog."""
+    """Register the blueprints and commands."""
     app.register_blueprint(views.blueprint)
+    # {% if cookiecutter.__auth %}
+    app.register_blueprint(records.blueprint)
+    # {% endif %}
     # {% if cookiecutter.__cache %}
-    caching.init_app(app)
     app.register_blueprint(statistics.blueprint)
     # {% endif %}
-    # {% if cookiecutter.__cdn %}
-    tags.init_app(app)
-    # {% endif %}
-    app.cli.add_command(seed.seed)
     # {% if cookiecutter.__catalog_jobs %}
-    transfers.init_app(app)
+    app.register_blueprint(imports.blueprint)
     # {% endif %}
     # {% if cookiecutter.web_pages %}
     pages.init_app(app)
     # {% endif %}
-    # {% if cookiecutter.__cached_pages %}
-    statistics_page.init_app(app)
-    # {% endif %}
+    app.cli.add_command(seed.seed)

@@ -1,39 +1,32 @@
-"""Many products at once: what an import or a migration of data does."""
+"""Bulk upsert of products."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import islice
-from typing import Any
 
 from msgspec.structs import asdict
 from sqlalchemy import literal_column
 
-from ..database import get_dialect, get_session
+from ..core.database import get_dialect, get_session
 from .models import Product
-from .schemas import ProductInput
+from .schemas import ProductIn
 
-BATCH = 1000
+BATCH_SIZE = 1000
 
 
-def save_products(products: Iterable[ProductInput]) -> int:
-    """Add products, or replace those whose SKU is there; return how many were given.
+def save_products(products: Iterable[ProductIn]) -> int:
+    """Insert products, or update those with the same SKU, and return their number.
 
-    They are sent in batches, so that memory stays bounded however many there are.
+    Rows are sent in batches, so memory use does not depend on the number of products.
     """
     statement = get_dialect().upsert(
         Product.__table__,
         "sku",
-        ["name", "price_cents", "category_id", "stock", "updated_at"],
+        ["name", "price_cents", "category_id", "stock"],
         {"version": Product.version + literal_column("1")},
     )
+    rows = ({**asdict(product), "version": 1} for product in products)
     saved = 0
-    for rows in batches(products):
-        get_session().execute(statement, rows)
-        saved += len(rows)
+    while batch := list(islice(rows, BATCH_SIZE)):
+        get_session().execute(statement, batch)
+        saved += len(batch)
     return saved
-
-
-def batches(products: Iterable[ProductInput]) -> Iterator[list[dict[str, Any]]]:
-    """Cut products into lists of rows."""
-    rest = iter(products)
-    while batch := list(islice(rest, BATCH)):
-        yield [{**asdict(product), "version": 1} for product in batch]

@@ -1,16 +1,22 @@
-"""Tables: a category has many products."""
+"""Database models."""
 
 from datetime import datetime
 
+# {% if cookiecutter.__auth %}
+from sqlalchemy import CheckConstraint, ColumnElement, ForeignKey, Index, String, false, true
+# {% else %}
 from sqlalchemy import CheckConstraint, ForeignKey, Index, String
+# {% endif %}
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from ..database import Base, partial
-from ..database.types import now
+# {% if cookiecutter.__auth %}
+from ..core.auth import CreatedBy, Identity, UpdatedBy
+# {% endif %}
+from ..core.database import Base, partial_index, utcnow
 
 
 class Category(Base):
-    """What a customer browses by."""
+    """Product category."""
 
     __tablename__ = "category"
 
@@ -19,7 +25,7 @@ class Category(Base):
 
 
 class Product(Base):
-    """What is sold. Two writers cannot overwrite each other: `version` counts the changes."""
+    """Product. `version` counts its changes, so that two writers cannot overwrite each other."""
 
     __tablename__ = "product"
 
@@ -30,19 +36,34 @@ class Product(Base):
     stock: Mapped[int] = mapped_column(default=0)
     category_id: Mapped[int] = mapped_column(ForeignKey("category.id"))
     version: Mapped[int] = mapped_column()
-    updated_at: Mapped[datetime] = mapped_column(default=now, onupdate=now)
+    updated_at: Mapped[datetime] = mapped_column(default=utcnow, onupdate=utcnow)
+    # {% if cookiecutter.__auth %}
+    # The default in the database is for the previous release, while this one is deployed.
+    draft: Mapped[bool] = mapped_column(default=False, server_default=false())
+    created_by: Mapped[CreatedBy]
+    updated_by: Mapped[UpdatedBy]
+    # {% endif %}
 
     category: Mapped[Category] = relationship(lazy="raise")
 
-    __mapper_args__ = {"version_id_col": version}  # noqa: RUF012 - not changed
+    # {% if cookiecutter.__auth %}
+    @classmethod
+    def visible_to(cls, identity: Identity | None) -> ColumnElement[bool]:
+        """Show drafts only to those who may change them."""
+        if identity and "catalog:write" in identity.permissions:
+            return true()
+        return cls.draft.is_(False)
+
+    # {% endif %}
+    __mapper_args__ = {"version_id_col": version}
     __table_args__ = (
         CheckConstraint("price_cents >= 0", name="price_not_negative"),
         CheckConstraint("stock >= 0", name="stock_not_negative"),
-        # Both orders in which the list is paged: all products, and those of one category.
+        # The orders in which the list is paged: all products, and those of one category.
         Index(None, "name", "id"),
         Index(None, "category_id", "name", "id"),
-        # The few that are sold out: where a partial index exists, it holds only those.
-        Index(None, "stock", "name", "id", **partial("stock = 0")),
-        # An id is never used again: else an old ETag could match another product.
+        # Sold-out products: a partial index where the database has them.
+        Index(None, "stock", "name", "id", **partial_index("stock = 0")),
+        # IDs are never reused, so an old ETag cannot match another product.
         {"sqlite_autoincrement": True},
     )

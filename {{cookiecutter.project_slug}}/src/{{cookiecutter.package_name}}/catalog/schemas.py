@@ -1,111 +1,109 @@
-"""What the catalog's API takes and gives."""
+"""Schemas of the API."""
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import Annotated, Self
 
 from msgspec import Meta, Struct, json
 
-from ..errors import InvalidInput
+from ..core.errors import FieldError, UnprocessableContent
 
 Id = Annotated[int, Meta(ge=1, le=2**31 - 1)]
-Cents = Annotated[int, Meta(ge=0, le=2**31 - 1)]
-Stock = Annotated[int, Meta(ge=0, le=2**31 - 1)]
-# Ends with the text; `$` would let a last line break through in Python.
+Quantity = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+# No control characters. `(?![\s\S])` is the end of the text; `$` also matches before a line break.
 PRINTABLE = r"^[^\x00-\x1f\x7f]+(?![\s\S])"
-Name = Annotated[str, Meta(max_length=120, pattern=PRINTABLE)]
-CategoryName = Annotated[str, Meta(max_length=80, pattern=PRINTABLE)]
-Sku = Annotated[str, Meta(max_length=40, pattern=r"^[A-Z0-9][A-Z0-9-]*(?![\s\S])")]
-Cursor = Annotated[str, Meta(max_length=1000, description="`next` of the page before")]
+Name = Annotated[str, Meta(max_length=120, pattern=PRINTABLE, examples=["Kite"])]
+CategoryName = Annotated[str, Meta(max_length=80, pattern=PRINTABLE, examples=["Toys"])]
+Sku = Annotated[
+    str, Meta(max_length=40, pattern=r"^[A-Z0-9][A-Z0-9-]*(?![\s\S])", examples=["TOYS-1"])
+]
+CursorText = Annotated[str, Meta(max_length=1000, description="`next` of the previous page")]
 
-# What text that is not base64, not JSON, of another shape, or nested too deeply raises.
-NOT_A_POSITION = (ValueError, RecursionError)
+# Raised for text that is not Base64 or JSON, has other types or is nested too deeply.
+CURSOR_ERRORS = (ValueError, RecursionError)
 
 
-class CategoryInput(Struct, forbid_unknown_fields=True):
-    """A category as a client writes it."""
+class CategoryIn(Struct, forbid_unknown_fields=True):
+    """Category in a request."""
 
     name: CategoryName
 
 
-class CategoryOutput(Struct):
-    """A category as a client reads it."""
+class CategoryOut(Struct):
+    """Category in a response."""
 
     id: int
     name: str
 
 
-class CategoryCount(CategoryOutput):
-    """A category in the list of all."""
+class CategoryCount(CategoryOut):
+    """Category with the number of its products."""
 
     products: int
 
 
-class ProductInput(Struct, forbid_unknown_fields=True):
-    """A product as a client writes it."""
+class ProductIn(Struct, forbid_unknown_fields=True):
+    """Product in a request."""
 
     sku: Sku
     name: Name
-    price_cents: Cents
+    price_cents: Quantity
     category_id: Id
-    stock: Stock = 0
+    stock: Quantity = 0
+    # {% if cookiecutter.__auth %}
+    draft: bool = False
+    # {% endif %}
 
 
-class ProductOutput(Struct):
-    """A product as a client reads it; its version is in the `ETag`."""
+class ProductOut(Struct):
+    """Product in a response. The `ETag` header is its version."""
 
     id: int
     sku: str
     name: str
     price_cents: int
     stock: int
-    category: CategoryOutput
+    category: CategoryOut
+    # {% if cookiecutter.__auth %}
+    draft: bool
+    # {% endif %}
 
 
-PRECONDITIONS = {
-    "if_match": "If-Match",
-    "if_none_match": "If-None-Match",
-    "if_unmodified_since": "If-Unmodified-Since",
-}
-
-
-class Precondition(Struct, rename=PRECONDITIONS):
-    """Which version a client has seen: its `ETag`, or at least its `Last-Modified`."""
+class ConditionalHeaders(Struct, rename={"if_match": "If-Match"}):
+    """Headers of a conditional request: `If-Match` is the `ETag` that the client has read."""
 
     if_match: str = ""
-    if_none_match: str = ""
-    if_unmodified_since: str = ""
 
 
 class ProductQuery(Struct, forbid_unknown_fields=True):
-    """Which products, and from where on."""
+    """Query string of the product list."""
 
     limit: Annotated[int, Meta(ge=1, le=100)] = 20
-    after: Cursor | None = None
+    after: CursorText | None = None
     category_id: Id | None = None
     sold_out: bool = False
 
 
 class ProductPage(Struct):
-    """Some products; `next` is to be asked for as `after`, and null at the end."""
+    """Page of products. Send `next` as `after` to get the next page; it is null on the last one."""
 
-    items: list[ProductOutput]
+    items: list[ProductOut]
     next: str | None
 
 
-class Position(Struct, array_like=True):
-    """A product's place in the list; as text it is opaque to clients."""
+class Cursor(Struct, array_like=True):
+    """Position in the product list: the sort key of the last product on a page."""
 
     name: Name
     id: Id
 
-    def __str__(self) -> str:
-        """Return text that is safe in a URL."""
+    def encode(self) -> str:
+        """Return the cursor as URL-safe text."""
         return urlsafe_b64encode(json.encode(self)).decode()
 
     @classmethod
-    def parse(cls, text: str) -> Self:
-        """Read what `str` wrote; anything else is the client's fault."""
+    def decode(cls, text: str) -> Self:
+        """Parse the text of a cursor; raise a validation error (422) if it is invalid."""
         try:
             return json.decode(urlsafe_b64decode(text), type=cls)
-        except NOT_A_POSITION:
-            raise InvalidInput([{"field": "after", "problem": "is not a position"}]) from None
+        except CURSOR_ERRORS:
+            raise UnprocessableContent(FieldError("after", "Invalid cursor")) from None

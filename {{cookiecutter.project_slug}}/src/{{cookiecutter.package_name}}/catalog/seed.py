@@ -1,4 +1,4 @@
-"""`flask seed`: data to look at, and to measure with."""
+"""`flask seed`: example data."""
 
 from collections.abc import Iterator
 
@@ -6,50 +6,50 @@ import click
 from flask.cli import with_appcontext
 from sqlalchemy import exists, select, text
 
-from ..database import get_dialect, get_session
-from ..database.commands import told_in_one_line
+from ..core.database import cli_errors, get_dialect, get_session
 from .bulk import save_products
 from .models import Category, Product
-from .schemas import ProductInput
+from .schemas import ProductIn
 
+# Name, price in cents, stock.
 EXAMPLES = {
-    "Books": [("A Field Guide to Ferns", 2450), ("Tides and Currents", 1890)],
-    "Garden": [("Copper watering can", 5900), ("Hand trowel", 1275), ("Seed box", 3400)],
-    "Kitchen": [("Cast-iron pan", 6900), ("Egg timer", 890), ("Linen towel", 1450)],
+    "Books": [("A Field Guide to Ferns", 2450, 12), ("Tides and Currents", 1890, 0)],
+    "Garden": [("Copper watering can", 5900, 4), ("Hand trowel", 1275, 30), ("Seed box", 3400, 9)],
+    "Kitchen": [("Cast-iron pan", 6900, 3), ("Egg timer", 890, 0), ("Linen towel", 1450, 25)],
 }
 
 
 @click.command
-@click.option("--more", default=0, metavar="N", help="Add N made-up products, to try it at size.")
+@click.option("--extra", default=0, metavar="N", help="Add N generated products for load tests.")
 @with_appcontext
-def seed(more: int) -> None:
+def seed(extra: int) -> None:
     """Load example data into an empty catalog."""
-    with told_in_one_line():
-        click.echo(load(more))
+    with cli_errors():
+        click.echo(seed_catalog(extra))
 
 
-def load(more: int) -> str:
-    """Load everything or nothing, and say which."""
+def seed_catalog(extra: int) -> str:
+    """Load the example data in one transaction, unless there is data already; return a message."""
     session = get_session()
     if session.scalar(select(exists(select(Category.id)))):
         return "The catalog is not empty: nothing was loaded."
     categories = [Category(name=name) for name in EXAMPLES]
     session.add_all(categories)
     session.flush()
-    saved = save_products(make_products([category.id for category in categories], more))
+    saved = save_products(generate_products([category.id for category in categories], extra))
     session.commit()
-    # So that the planner knows how many there are now.
+    # Let the query planner count the rows.
     session.execute(text(f"{get_dialect().ANALYZE} {Product.__tablename__}"))
     session.commit()
     return f"Loaded {len(categories)} categories and {saved} products."
 
 
-def make_products(categories: list[int], more: int) -> Iterator[ProductInput]:
-    """Make the examples, and then `more` products, spread over the categories."""
-    for category_id, (category, products) in zip(categories, EXAMPLES.items(), strict=True):
-        for number, (name, price_cents) in enumerate(products, start=1):
-            yield ProductInput(f"{category.upper()}-{number}", name, price_cents, category_id, 10)
-    for number in range(more):
-        category_id = categories[number % len(categories)]
-        stock = number % 100
-        yield ProductInput(f"MORE-{number}", f"Product {number:07}", number, category_id, stock)
+def generate_products(category_ids: list[int], extra: int) -> Iterator[ProductIn]:
+    """Generate the example products, and `extra` more in all categories."""
+    for category_id, (category, products) in zip(category_ids, EXAMPLES.items(), strict=True):
+        for number, (name, price_cents, stock) in enumerate(products, start=1):
+            sku = f"{category.upper()}-{number}"
+            yield ProductIn(sku, name, price_cents, category_id, stock)
+    for i in range(extra):
+        category_id = category_ids[i % len(category_ids)]
+        yield ProductIn(f"EXTRA-{i}", f"Product {i:07}", i, category_id, i % 100)

@@ -1,21 +1,21 @@
-"""Figures that read every product: a query for a cache."""
+"""Statistics of the catalog. The query reads every product, so its result is cached."""
 
 from flask import Blueprint
 from msgspec import Struct
 from sqlalchemy import case, func, select
 
-from ..api import operation
-from ..cache import remember
-from ..database import get_session
-from ..http_caching import public
-from ..limits import limited
+from ..core.api import operation
+from ..core.cache import cache
+from ..core.database import get_session
+from ..core.http_caching import public
+from ..core.rate_limiting import rate_limit
 from .models import Category, Product
 
 blueprint = Blueprint("statistics", __name__, url_prefix="/api/v1")
 
 
 class CategoryStatistics(Struct):
-    """A category in figures; prices are null when it is empty."""
+    """Statistics of a category. The prices of an empty category are null."""
 
     category: str
     products: int
@@ -24,9 +24,9 @@ class CategoryStatistics(Struct):
     highest_price_cents: int | None
 
 
-@remember("category", "product")
+@cache.memoize(tags=(Category, Product))
 def load_statistics() -> list[CategoryStatistics]:
-    """Sum up each category."""
+    """Load the statistics of all categories."""
     statement = (
         select(
             Category.name,
@@ -43,10 +43,9 @@ def load_statistics() -> list[CategoryStatistics]:
 
 
 @blueprint.get("/statistics")
-@limited("RATE_LIMIT_EXPENSIVE")
+@rate_limit("60/minute")
 @public()
 @operation("Statistics", {200: list[CategoryStatistics]})
-def show_statistics() -> list[CategoryStatistics]:
-    """Sum up each category."""
-    found: list[CategoryStatistics] = load_statistics()
-    return found
+def list_statistics() -> list[CategoryStatistics]:
+    """Return the number of products and the prices of each category."""
+    return load_statistics()

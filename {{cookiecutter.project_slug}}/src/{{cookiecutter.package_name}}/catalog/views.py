@@ -1,166 +1,189 @@
-"""The catalog's API, below /api/v1."""
+"""API of the catalog."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from flask import Blueprint, url_for
+from msgspec.structs import asdict
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm.exc import StaleDataError
 from werkzeug.exceptions import Conflict, NotFound, PreconditionFailed, PreconditionRequired
-from werkzeug.http import http_date, parse_date, parse_etags
+from werkzeug.http import http_date, parse_etags
 
-from ..api import operation
-from ..database import get_session
-from ..errors import InvalidInput, Problem
-from ..http_caching import public
+# {% if cookiecutter.__auth %}
+from ..core.access import requires
+# {% endif %}
+from ..core.api import operation
+# {% if cookiecutter.__cache %}
+from ..core.cache import cache
+# {% endif %}
+from ..core.database import get_session
+from ..core.errors import FieldError, Problem, UnprocessableContent
+from ..core.http_caching import public
 from . import queries
 from .models import Category, Product
 from .schemas import (
     CategoryCount,
-    CategoryInput,
-    CategoryOutput,
-    Precondition,
-    ProductInput,
-    ProductOutput,
+    CategoryIn,
+    CategoryOut,
+    ConditionalHeaders,
+    ProductIn,
+    ProductOut,
     ProductPage,
     ProductQuery,
 )
 
 blueprint = Blueprint("catalog", __name__, url_prefix="/api/v1")
 
-CHANGED = "The product has changed since: read it again."
+ProductResponse = tuple[Product, int, dict[str, str]]
 
-PRODUCT = "/products/<int(max=2147483647):product_id>"
+STALE_MESSAGE = "The product has been changed. Read it again."
+
+PRODUCT_ROUTE = "/products/<int(max=2147483647):product_id>"
 
 
 @blueprint.get("/categories")
+# {% if cookiecutter.__cache %}
+@cache.cached(tags=(Category, Product))
+# {% endif %}
+# {% if cookiecutter.__cdn %}
+@public(tags=(Category, Product))
+# {% else %}
 @public()
+# {% endif %}
 @operation("Categories", {200: list[CategoryCount]})
 def list_categories() -> list[CategoryCount]:
-    """List all categories, with the number of their products."""
-    found = get_session().execute(queries.all_categories())
-    return [CategoryCount(category.id, category.name, products) for category, products in found]
+    """List the categories with the number of their products."""
+    rows = get_session().execute(queries.select_categories())
+    return [CategoryCount(category.id, category.name, products) for category, products in rows]
 
 
 @blueprint.post("/categories")
-@operation("Categories", {201: CategoryOutput, 409: Problem})
-def create_category(json: CategoryInput) -> tuple[Category, int]:
-    """Add a category; 409 when its name is taken."""
+# {% if cookiecutter.__auth %}
+@requires("catalog:write")
+# {% endif %}
+@operation("Categories", {201: CategoryOut, 409: Problem})
+def create_category(json: CategoryIn) -> tuple[Category, int]:
+    """Create a category."""
     category = Category(name=json.name)
-    with saving("A category of this name is there already."):
+    with commit_or_409("A category with this name already exists."):
         get_session().add(category)
     return category, 201
 
 
 @blueprint.get("/products")
+# {% if cookiecutter.__cache %}
+@cache.cached(tags=(Category, Product))
+# {% endif %}
+# {% if cookiecutter.__cdn %}
+@public(tags=(Category, Product))
+# {% else %}
 @public()
+# {% endif %}
 @operation("Products", {200: ProductPage})
 def list_products(query: ProductQuery) -> dict[str, Any]:
-    """List products by name, a page at a time."""
-    page, position = queries.load_page(
-        query.limit,
-        query.after,
-        query.category_id,
-        sold_out=query.sold_out,
-    )
-    return {"items": page, "next": str(position) if position else None}
+    """List products by name, one page per request."""
+    page, cursor = queries.load_products(query)
+    return {"items": page, "next": cursor}
 
 
 @blueprint.post("/products")
-@operation("Products", {201: ProductOutput, 409: Problem})
-def create_product(json: ProductInput) -> tuple[Product, int, dict[str, str]]:
-    """Add a product; 409 when its SKU is taken."""
+# {% if cookiecutter.__auth %}
+@requires("catalog:write")
+# {% endif %}
+@operation("Products", {201: ProductOut, 409: Problem})
+def create_product(json: ProductIn) -> ProductResponse:
+    """Create a product."""
     product = Product()
-    with saving("A product with this SKU is there already."):
-        write(product, json)
+    with commit_or_409("A product with this SKU already exists."):
+        apply_input(product, json)
         get_session().add(product)
     location = url_for(".read_product", product_id=product.id)
-    return product, 201, {**validators(product), "Location": location}
+    return product, 201, {**validator_headers(product), "Location": location}
 
 
-@blueprint.get(PRODUCT)
-@public(is_checked=True)
-@operation("Products", {200: ProductOutput, 404: Problem})
-def read_product(product_id: int) -> tuple[Product, int, dict[str, str]]:
-    """Show a product; its `ETag` is what a later change must name."""
-    product = find(product_id)
-    return product, 200, validators(product)
+@blueprint.get(PRODUCT_ROUTE)
+@public(revalidate=True)
+@operation("Products", {200: ProductOut, 404: Problem})
+def read_product(product_id: int) -> ProductResponse:
+    """Return a product.
+
+    Send its `ETag` as `If-Match` to change or delete it.
+    """
+    product = get_or_404(product_id)
+    return product, 200, validator_headers(product)
 
 
-@blueprint.put(PRODUCT)
-@operation("Products", {200: ProductOutput, 404: Problem, 409: Problem, 412: Problem, 428: Problem})
+@blueprint.put(PRODUCT_ROUTE)
+# {% if cookiecutter.__auth %}
+@requires("catalog:write")
+# {% endif %}
+@operation("Products", {200: ProductOut, 404: Problem, 409: Problem, 412: Problem, 428: Problem})
 def update_product(
-    product_id: int,
-    headers: Precondition,
-    json: ProductInput,
-) -> tuple[Product, int, dict[str, str]]:
-    """Replace a product, if it is still as its precondition says."""
-    product = find_unchanged(product_id, headers)
-    with saving("A product with this SKU is there already."):
-        write(product, json)
-    return product, 200, validators(product)
+    product_id: int, headers: ConditionalHeaders, json: ProductIn
+) -> ProductResponse:
+    """Replace a product whose ETag matches If-Match."""
+    product = get_if_match(product_id, headers)
+    with commit_or_409("A product with this SKU already exists."):
+        apply_input(product, json)
+    return product, 200, validator_headers(product)
 
 
-@blueprint.delete(PRODUCT)
+@blueprint.delete(PRODUCT_ROUTE)
+# {% if cookiecutter.__auth %}
+@requires("catalog:write")
+# {% endif %}
 @operation("Products", {204: None, 404: Problem, 412: Problem, 428: Problem})
-def delete_product(product_id: int, headers: Precondition) -> tuple[None, int]:
-    """Remove a product, if it is still as its precondition says."""
-    product = find_unchanged(product_id, headers)
-    with saving("Something still refers to this product."):
+def delete_product(product_id: int, headers: ConditionalHeaders) -> tuple[None, int]:
+    """Delete a product whose ETag matches If-Match."""
+    product = get_if_match(product_id, headers)
+    with commit_or_409("Other data refers to this product."):
         get_session().delete(product)
     return None, 204
 
 
-def find(product_id: int) -> Product:
-    """Load a product, or answer 404."""
-    product = get_session().scalar(queries.one_product(product_id))
+def get_or_404(product_id: int) -> Product:
+    """Load a product, or respond with 404."""
+    product = get_session().scalar(queries.select_product(product_id))
     if product is None:
         raise NotFound("There is no such product.")
     return product
 
 
-def find_unchanged(product_id: int, headers: Precondition) -> Product:
-    """Load a product that the client has seen in its present version (RFC 9110, section 13.2.2)."""
-    product = find(product_id)
-    version = str(product.version)
-    seen = parse_date(headers.if_unmodified_since)
-    if headers.if_match:
-        # A proxy that compresses makes an `ETag` weak; ours names a version, not bytes.
-        is_seen = parse_etags(headers.if_match).contains_weak(version)
-    elif seen:
-        is_seen = product.updated_at <= seen
-    else:
-        raise PreconditionRequired("Name the version to change: send its `ETag` as `If-Match`.")
-    if not is_seen or parse_etags(headers.if_none_match).contains_weak(version):
-        raise PreconditionFailed(CHANGED)
+def get_if_match(product_id: int, headers: ConditionalHeaders) -> Product:
+    """Load a product if the client has read its current version, or respond with 412 or 428."""
+    product = get_or_404(product_id)
+    if not headers.if_match:
+        raise PreconditionRequired("Send the product's `ETag` as `If-Match`.")
+    # Weak comparison: proxies that compress responses make the ETag weak.
+    if not parse_etags(headers.if_match).contains_weak(str(product.version)):
+        raise PreconditionFailed(STALE_MESSAGE)
     return product
 
 
-def validators(product: Product) -> dict[str, str]:
-    """Name a product's version: strongly, and by its time, which two changes may share."""
+def validator_headers(product: Product) -> dict[str, str]:
+    """Return the headers by which clients and caches recognize a version of a product."""
     return {"ETag": f'"{product.version}"', "Last-Modified": http_date(product.updated_at)}
 
 
-def write(product: Product, given: ProductInput) -> None:
-    """Take over what a client sent."""
+def apply_input(product: Product, given: ProductIn) -> None:
+    """Set the product's fields."""
     category = get_session().get(Category, given.category_id)
     if category is None:
-        raise InvalidInput([{"field": "category_id", "problem": "There is no such category"}])
+        raise UnprocessableContent(FieldError("category_id", "There is no such category"))
     product.category = category
-    product.sku = given.sku
-    product.name = given.name
-    product.price_cents = given.price_cents
-    product.stock = given.stock
+    for name, value in asdict(given).items():
+        setattr(product, name, value)
 
 
 @contextmanager
-def saving(conflict: str) -> Iterator[None]:
-    """Commit what the block did; 409 for a broken constraint, 412 when somebody else was faster."""
+def commit_or_409(conflict: str) -> Iterator[None]:
+    """Commit the block's changes, or respond with 409 (constraint) or 412 (concurrent change)."""
     try:
         yield
         get_session().commit()
     except IntegrityError:
         raise Conflict(conflict) from None
     except StaleDataError:
-        raise PreconditionFailed(CHANGED) from None
+        raise PreconditionFailed(STALE_MESSAGE) from None

@@ -1,0 +1,180 @@
+import socket
+import time
+from collections.abc import Generator
+from typing import Any
+from unittest.mock import MagicMock, Mock
+
+import psycopg
+import pytest
+from alembic.autogenerate.api import AutogenContext
+from alembic.migration import MigrationContext
+from psycopg.errors import _WaitTimeout
+from psycopg.waiting import Ready, Wait
+from sqlalchemy import (
+    Column,
+    MetaData,
+    QueuePool,
+    Table,
+    insert,
+    make_url,
+    select,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.exc import OperationalError
+
+from {{ cookiecutter.package_name }}.config import SettingsError, load_settings
+from {{ cookiecutter.package_name }}.core.database import (
+    autogenerate,
+    polling,
+    postgresql,
+)
+from {{ cookiecutter.package_name }}.core.database.postgresql import (
+    BoundedConnection,
+)
+from {{ cookiecutter.package_name }}.core.database.timeouts import (
+    Timeouts,
+    create_pooled_engine,
+)
+
+
+def test_pool_gets_settings() -> None:
+    settings = load_settings({"FLASK_TESTING": "1", "DATABASE_POOL_SIZE": "7"})
+    engine = postgresql.create_engine(make_url("postgresql://localhost/name"), settings)
+    assert engine.driver == "psycopg"
+    assert isinstance(engine.pool, QueuePool)
+    assert engine.pool.size() == 7
+
+
+def test_upsert_replaces_and_computes_columns() -> None:
+    table = Table("pen", MetaData(), Column("sku"), Column("name"), Column("version"))
+    statement = postgresql.upsert(table, "sku", ["name"], {"version": table.c.version + 1})
+    sql = str(statement.compile(dialect=make_url("postgresql://").get_dialect()()))
+    assert "ON CONFLICT (sku) DO UPDATE SET name = excluded.name" in sql
+
+
+def test_migration_polls_for_its_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(polling, "INTERVAL", 0)
+    monkeypatch.setattr(postgresql, "event", Mock())
+    connection = MagicMock()
+    holder = connection.engine.connect.return_value.__enter__.return_value
+    holder.scalar.side_effect = [False, True]
+    with postgresql.migration_lock(connection):
+        assert (holder.scalar.call_count, holder.rollback.call_count) == (2, 1)
+
+
+def test_timeouts_are_set_in_transactions_only() -> None:
+    connection = Mock(get_execution_options=Mock(return_value={"isolation_level": "AUTOCOMMIT"}))
+    postgresql.set_local(connection, "lock_timeout", 5000)
+    assert not connection.exec_driver_sql.called
+    connection.get_execution_options.return_value = {}
+    postgresql.set_local(connection, "lock_timeout", 5000)
+    connection.exec_driver_sql.assert_called_once_with("SET LOCAL lock_timeout = 5000")
+
+
+def test_transaction_pooler_gets_no_session_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    create, events = Mock(wraps=create_pooled_engine), Mock()
+    monkeypatch.setattr(postgresql, "create_pooled_engine", create)
+    monkeypatch.setattr(postgresql, "event", events)
+    environ = {"FLASK_TESTING": "1", "DATABASE_URL": "postgres://host/name"}
+    load_settings(environ)
+    assert "statement_timeout=4000" in create.call_args.kwargs["connect_args"]["options"]
+    assert events.listen.call_args.args[1] != "begin"
+    load_settings(environ | {"DATABASE_POOLER": "transaction"})
+    options = create.call_args.kwargs["connect_args"]
+    assert (options["prepare_threshold"], "options" in options) == (None, False)
+    assert events.listen.call_args.args[1] == "begin"
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["prepare_threshold=0", "sslmode=always", "sslmode=verify-full&sslrootcert=/missing.pem"],
+)
+def test_invalid_option_of_url_is_reported(option: str) -> None:
+    environ = {"FLASK_TESTING": "1", "DATABASE_URL": f"postgresql://host/name?{option}"}
+    with pytest.raises(SettingsError, match="DATABASE_URL: expected postgresql://"):
+        load_settings(environ)
+
+
+@pytest.mark.parametrize("name", ["host", "host?sslmode=disable"])
+def test_ca_file_verifies_host_name(name: str) -> None:
+    url = postgresql.verify_tls(make_url(f"postgresql://{name}"), "/ca.pem")
+    assert (url.query["sslmode"], url.query["sslrootcert"]) == ("verify-full", "/ca.pem")
+    url = postgresql.verify_tls(make_url("postgresql://host?sslmode=verify-full"), "")
+    assert url.query["sslrootcert"] == postgresql.SYSTEM_CA_FILE
+
+
+def test_type_of_postgresql_is_rendered_for_each_database() -> None:
+    sqlite = MigrationContext.configure(dialect_name="sqlite")
+    context = AutogenContext(sqlite, opts={"sqlalchemy_module_prefix": "sa."})
+    rendered = autogenerate.render_item("type", JSONB(), context)
+    assert rendered == "postgresql.JSONB(astext_type=sa.Text())"
+
+
+@pytest.fixture
+def connection() -> BoundedConnection:
+    """A connection that is closed."""
+    connection = BoundedConnection.__new__(BoundedConnection)
+    connection.pgconn = Mock(status=psycopg.pq.ConnStatus.BAD)
+    connection.timeouts = Mock(remaining=lambda: 0.1)
+    return connection
+
+
+def test_connection_is_closed_after_timeout(
+    connection: BoundedConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait = Mock(side_effect=_WaitTimeout)
+    monkeypatch.setattr(psycopg.Connection, "wait", wait)
+    with pytest.raises(psycopg.OperationalError, match=r"within 0[.]1 s"):
+        connection.wait(Mock())
+    assert connection.pgconn.finish.called  # type: ignore[attr-defined]
+    with pytest.raises(_WaitTimeout):
+        connection.wait(Mock(), timeout=2)
+    assert [call.args[-1] for call in wait.call_args_list] == [0.1, 2]
+
+
+def test_read_only_transaction_ends_with_commit(
+    connection: BoundedConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended: list[str] = []
+    monkeypatch.setattr(psycopg.Connection, "commit", lambda _: ended.append("commit"))
+    monkeypatch.setattr(psycopg.Connection, "rollback", lambda _: ended.append("rollback"))
+    table = Table("pen", MetaData(), Column("sku"))
+    inserted = select(insert(table).returning(table.c.sku).cte())
+    dialect = make_url("postgresql://").get_dialect()()
+    for statements in ([select(table)], [select(table), insert(table)], [inserted], [None]):
+        postgresql.start_read_only(Mock(connection=Mock(driver_connection=connection)))
+        for statement in statements:
+            compiled: Any = None if statement is None else statement.compile(dialect=dialect)
+            cursor = Mock(connection=connection)
+            postgresql.detect_write(Mock(), cursor, "", {}, Mock(compiled=compiled))
+        connection.rollback()
+    assert ended == ["commit", "rollback", "rollback", "rollback"]
+
+
+@pytest.mark.parametrize("remaining", [0, 0.3])
+def test_connecting_has_remaining_time(remaining: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load_settings({"FLASK_TESTING": "1"})
+    monkeypatch.setattr(Timeouts, "remaining_to_connect", lambda _: remaining)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"postgresql://127.0.0.1:{server.getsockname()[1]}/name?sslmode=disable"
+        began = time.monotonic()
+        with pytest.raises(OperationalError, match="did not respond in time"):
+            postgresql.create_engine(make_url(url), settings).connect()
+        assert remaining <= time.monotonic() - began < 1.5
+
+
+def test_connecting_returns_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    connected = Mock(pgconn=Mock(used_gssapi=False))
+
+    def connect(_: str) -> Generator[tuple[int, Wait], Ready, Mock]:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            client = socket.create_connection(server.getsockname())
+            with client:
+                assert (yield client.fileno(), Wait.W) == Ready.W
+        return connected
+
+    monkeypatch.setattr(psycopg.Connection, "_connect_gen", connect)
+    monkeypatch.setattr(
+        BoundedConnection, "timeouts", Mock(remaining_to_connect=lambda: 9), raising=False
+    )
+    assert BoundedConnection.connect("host=127.0.0.1") is connected

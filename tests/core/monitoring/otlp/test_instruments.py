@@ -1,0 +1,53 @@
+"""Counters and histograms."""
+
+import os
+
+import pytest
+
+from {{ cookiecutter.package_name }}.core.monitoring.otlp import (
+    instruments,
+)
+from {{ cookiecutter.package_name }}.core.monitoring.otlp.instruments import (
+    Counter,
+    Histogram,
+)
+
+
+@pytest.fixture(autouse=True)
+def _own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(instruments, "instruments", [])
+
+
+def test_values_are_counted_in_buckets() -> None:
+    histogram = Histogram("x", "", ["a"], (1, 2))
+    for value in (0.5, 1, 1.5, 7):
+        histogram.record(value, "b")
+    assert histogram.read(is_delta=False)[1] == {("b",): [2, 1, 1, 10.0]}
+
+
+def test_delta_starts_again() -> None:
+    counter = Counter("x", "", ["a"], "{x}")
+    counter.record(2, "b")
+    started, series = counter.read(is_delta=True)
+    assert series == {("b",): [1, 2.0]}
+    again, series = counter.read(is_delta=True)
+    assert series == {}
+    assert again > started
+
+
+def test_number_of_series_is_limited() -> None:
+    counter = Counter("x", "", ["a"], "{x}")
+    for number in range(2000):
+        counter.record(1, number)
+    series = counter.read(is_delta=False)[1]
+    assert len(series) == 1001
+    assert series[()][-1] == 1000
+
+
+def test_fork_starts_with_no_values() -> None:
+    counter = Counter("x", "", [], "{x}")
+    counter.record(1)
+    if not (pid := os.fork()):
+        os._exit(len(counter.series))
+    assert os.waitpid(pid, 0)[1] == 0
+    assert len(counter.series) == 1

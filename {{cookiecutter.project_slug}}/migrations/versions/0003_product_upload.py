@@ -1,0 +1,25 @@
+"""Table of the example: product_upload."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0003"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_table(
+        "product_upload",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("content", sa.JSON(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("report", sa.JSON(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_product_upload")),
+    )
+    op.create_index(op.f("ix_product_upload_created_at"), "product_upload", ["created_at"])
+
+
+def downgrade() -> None:
+    op.drop_table("product_upload")

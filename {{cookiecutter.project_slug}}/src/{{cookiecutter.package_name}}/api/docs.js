@@ -1,6 +1,0 @@
-SwaggerUIBundle({
-  url: "/docs/openapi.json",
-  dom_id: "#swagger",
-  deepLinking: true,
-  validatorUrl: null,
-});

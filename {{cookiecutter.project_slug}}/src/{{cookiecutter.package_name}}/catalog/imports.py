@@ -1,0 +1,215 @@
+"""Import of products from a CSV file: endpoint, background job and report."""
+
+import csv
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from io import StringIO
+from typing import Any
+
+# {% if cookiecutter.__celery %}
+from celery import shared_task
+# {% endif %}
+from flask import Blueprint
+from msgspec import Struct, ValidationError, convert, field, to_builtins
+from msgspec.structs import fields
+from sqlalchemy import JSON, delete, select
+from sqlalchemy.orm import Mapped, mapped_column
+from structlog.contextvars import bound_contextvars
+
+from ..config import get_settings
+# {% if cookiecutter.__auth %}
+from ..core.access import requires
+# {% endif %}
+from ..core.api import TextBody, get_body, operation
+from ..core.database import Base, get_session, utcnow
+from ..core.errors import FieldError, Problem, UnprocessableContent
+from ..core.mail import EmailAddress, send_mail
+from ..core.rate_limiting import rate_limit
+from ..core.security import host_matcher
+from ..core.tasks import (
+    # {% if cookiecutter.task_queue == "rq-redis" %}
+    LOW,
+    # {% endif %}
+    JobError,
+    JobStatus,
+    Reason,
+    accepted_response,
+    # {% if cookiecutter.task_queue == "rq-redis" %}
+    job,
+    # {% endif %}
+    report_progress,
+)
+from .bulk import BATCH_SIZE, save_products
+from .models import Category
+from .schemas import ProductIn
+
+blueprint = Blueprint("imports", __name__, url_prefix="/api/v1/products/imports")
+
+COLUMNS = [column.name for column in fields(ProductIn)]
+# {% if cookiecutter.__auth %}
+# An import publishes new products, and does not change whether others are drafts.
+COLUMNS.remove("draft")
+# {% endif %}
+CSV = TextBody("text/csv", "sku,name,price_cents,category_id,stock\nKITE-1,Red kite,1250,1,7\n")
+MAX_REPORTED_ROWS = 100
+RETENTION = timedelta(days=7)
+
+# The line on which a row ends, with its product or an error message.
+Row = tuple[int, ProductIn | str]
+
+
+class Upload(Base):
+    """Uploaded file. It is stored in the database, as web servers and workers share no disk."""
+
+    __tablename__ = "product_upload"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    # JSON because some databases limit other text columns to 64 KB.
+    content: Mapped[Any] = mapped_column(JSON)
+    created_at: Mapped[datetime] = mapped_column(default=utcnow, index=True)
+    report: Mapped[Any] = mapped_column(JSON, nullable=True)
+
+
+class ImportQuery(Struct, forbid_unknown_fields=True):
+    """Query string of an import."""
+
+    reason: Reason = ""
+    notify: EmailAddress | None = None
+
+
+class RejectedRow(Struct):
+    """Row that was not imported."""
+
+    line: int
+    message: str
+
+
+class ImportReport(Struct):
+    """Result of an import. It counts all rejected rows and lists the first ones."""
+
+    products: int = 0
+    rejected: int = 0
+    rejected_rows: list[RejectedRow] = field(default_factory=list)
+
+    def reject(self, line: int, message: str) -> None:
+        """Count a rejected row."""
+        self.rejected += 1
+        if len(self.rejected_rows) < MAX_REPORTED_ROWS:
+            self.rejected_rows.append(RejectedRow(line, message))
+
+    def __str__(self) -> str:
+        """Return the text of the e-mail."""
+        lines = [f"line {row.line}: {row.message}" for row in self.rejected_rows]
+        return "\n".join([f"Products: {self.products}", f"Rejected rows: {self.rejected}", *lines])
+
+
+@blueprint.post("")
+# {% if cookiecutter.__auth %}
+@requires("catalog:import")
+# {% endif %}
+@rate_limit("RATE_LIMIT_IMPORTS")
+@operation("Products", {202: JobStatus, 413: Problem, 415: Problem}, CSV)
+def create_import(query: ImportQuery) -> tuple[JobStatus, int, dict[str, str]]:
+    """Import products from a CSV file whose first line contains the names of the columns.
+
+    The result of the job lists rejected rows. `notify` is an address in one of NOTIFY_DOMAINS.
+    """
+    domain = (query.notify or "").rpartition("@")[2]
+    if domain and not host_matcher(get_settings().NOTIFY_DOMAINS)(domain):
+        raise UnprocessableContent(FieldError("notify", "Its domain is not in NOTIFY_DOMAINS"))
+    try:
+        content = get_body().decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise UnprocessableContent(FieldError("", "The file is not encoded in UTF-8")) from None
+    session = get_session()
+    upload = Upload(content=content)
+    session.add(upload)
+    session.flush()
+    # The job is sent when the upload is committed.
+    with bound_contextvars(reason=query.reason):
+        sent = import_products.delay(upload.id, query.notify)
+    session.commit()
+    return accepted_response(sent.id)
+
+
+# {% if cookiecutter.__celery %}
+@shared_task
+# {% endif %}
+# {% if cookiecutter.task_queue == "rq-redis" %}
+@job(LOW)
+# {% endif %}
+def import_products(upload_id: int, notify: str | None = None) -> Any:
+    """Import an uploaded file and return a report. A second run does not change the result."""
+    session = get_session()
+    upload = session.get(Upload, upload_id)
+    # SQLite rejects a write in a transaction that has read before another one wrote.
+    session.commit()
+    if upload is None:
+        raise JobError("The uploaded file has been deleted.")
+    if upload.report is None:
+        result = ImportReport()
+        rows = list(parse_csv(upload.content))
+        for start in range(0, len(rows), BATCH_SIZE):
+            batch = rows[start : start + BATCH_SIZE]
+            import_batch(batch, result)
+            report_progress(start + len(batch), len(rows))
+        upload.report = to_builtins(result)
+        if notify:
+            send_mail.delay(notify, "Your import of products", str(result))
+        session.commit()
+    return upload.report
+
+
+# {% if cookiecutter.__celery %}
+@shared_task
+# {% endif %}
+# {% if cookiecutter.task_queue == "rq-redis" %}
+@job(LOW)
+# {% endif %}
+def delete_old_uploads() -> None:
+    """Delete uploaded files after a week."""
+    session = get_session()
+    session.execute(delete(Upload).where(Upload.created_at < utcnow() - RETENTION))
+    session.commit()
+
+
+def parse_csv(content: str) -> Iterator[Row]:
+    """Parse the rows of a file; raise JobError if it is not CSV with the expected columns."""
+    reader = csv.DictReader(StringIO(content, newline=""), strict=True)
+    try:
+        if sorted(reader.fieldnames or []) != sorted(COLUMNS):
+            raise JobError(f"The columns must be {','.join(COLUMNS)}, in any order.")
+        for row in reader:
+            yield reader.line_num, parse_row(row)
+    except csv.Error as error:
+        raise JobError(f"After line {reader.line_num}: {error}.") from error
+
+
+def parse_row(row: dict[str | Any, str | Any]) -> ProductIn | str:
+    """Return the product of a row or an error message. An empty value is a missing one."""
+    # csv.DictReader stores surplus values under None, and None for missing ones.
+    if None in row or None in row.values():
+        return "wrong number of values"
+    try:
+        given = {name: value for name, value in row.items() if value}
+        return convert(given, ProductIn, strict=False)
+    except ValidationError as error:
+        return str(error)
+
+
+def import_batch(rows: list[Row], result: ImportReport) -> None:
+    """Save the valid rows of a batch in one transaction."""
+    session = get_session()
+    categories = set(session.scalars(select(Category.id)))
+    session.commit()
+    products = []
+    for line, product in rows:
+        if isinstance(product, str):
+            result.reject(line, product)
+        elif product.category_id not in categories:
+            result.reject(line, "category_id: there is no such category")
+        else:
+            products.append(product)
+    # Concurrent imports lock rows in the same order.
+    result.products += save_products(sorted(products, key=lambda product: product.sku))
+    session.commit()

@@ -1,0 +1,79 @@
+"""Counters and histograms in the memory of this process.
+
+Those of the SDK take ten times as long (1.45.2). The metrics of other code, which calls
+`get_meter`, are of the SDK.
+"""
+
+import os
+from bisect import bisect_left
+from collections.abc import Sequence
+from threading import Lock
+from time import time_ns
+
+Attributes = tuple[str | int, ...]
+Series = dict[Attributes, list[float]]
+
+# Further combinations of attributes are counted together.
+MAX_SERIES = 1000
+
+
+class Histogram:
+    """Counts values in buckets, for each combination of attributes."""
+
+    def __init__(
+        self,
+        name: str,
+        description: str,
+        attributes: Sequence[str],
+        bounds: Sequence[float],
+        unit: str = "s",
+    ) -> None:
+        self.name = name
+        self.description = description
+        self.attributes = attributes
+        self.bounds = bounds
+        self.unit = unit
+        self.reset()
+        os.register_at_fork(after_in_child=self.reset)
+        instruments.append(self)
+
+    def reset(self) -> None:
+        """Start with no values, in a new process."""
+        self.lock = Lock()
+        self.started = time_ns()
+        # The counts of the buckets, and the sum of the values.
+        self.series: Series = {}
+
+    def record(self, value: float, *attributes: str | int) -> None:
+        """Count a value."""
+        with self.lock:
+            numbers = self.series.get(attributes)
+            if numbers is None:
+                numbers = self.add(attributes)
+            numbers[bisect_left(self.bounds, value)] += 1
+            numbers[-1] += value
+
+    def add(self, attributes: Attributes) -> list[float]:
+        """Add a combination of attributes, if there is a place."""
+        if len(self.series) >= MAX_SERIES:
+            attributes = ()
+        return self.series.setdefault(attributes, [0] * (len(self.bounds) + 1) + [0.0])
+
+    def read(self, *, is_delta: bool) -> tuple[int, Series]:
+        """Return the start time and the values; with `is_delta` start again."""
+        with self.lock:
+            started, series = self.started, self.series
+            if is_delta:
+                self.started, self.series = time_ns(), {}
+                return started, series
+            return started, {key: [*numbers] for key, numbers in series.items()}
+
+
+class Counter(Histogram):
+    """Adds amounts: a histogram with one bucket, of which the sum is exported."""
+
+    def __init__(self, name: str, description: str, attributes: Sequence[str], unit: str) -> None:
+        super().__init__(name, description, attributes, (), unit)
+
+
+instruments: list[Histogram] = []

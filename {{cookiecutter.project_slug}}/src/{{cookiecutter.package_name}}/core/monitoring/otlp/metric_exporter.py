@@ -1,0 +1,107 @@
+"""Export of metrics, with the resource of this process."""
+
+import os
+from dataclasses import replace
+from time import monotonic, time_ns
+from typing import Any
+from uuid import uuid4
+
+from opentelemetry import metrics
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+from opentelemetry.metrics import Observation
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import (
+    AggregationTemporality,
+    HistogramDataPoint,
+    Metric,
+    MetricExportResult,
+    MetricsData,
+    NumberDataPoint,
+    PeriodicExportingMetricReader,
+    ScopeMetrics,
+    Sum,
+)
+from opentelemetry.sdk.metrics.export import Histogram as HistogramData
+from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, Resource
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+
+from .instruments import Counter, Histogram, instruments
+
+# Values of OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE, for services that add up differences.
+DELTA = {"delta", "lowmemory"}
+
+
+class MetricExporter(OTLPMetricExporter):
+    """Adds our own instruments to those of the SDK."""
+
+    def __init__(self, scope: InstrumentationScope) -> None:
+        super().__init__()
+        self.scope = scope
+        preference = os.environ.get("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "")
+        self.is_delta = preference.strip().lower() in DELTA
+
+    def export(self, metrics_data: MetricsData, *args: Any, **kwargs: Any) -> MetricExportResult:
+        """Export all metrics."""
+        now = time_ns()
+        found = [self.convert(instrument, now) for instrument in instruments]
+        scope_metrics = ScopeMetrics(self.scope, [metric for metric in found if metric], "")
+        (sdk,) = metrics_data.resource_metrics
+        all_metrics = replace(sdk, scope_metrics=[*sdk.scope_metrics, scope_metrics])
+        return super().export(MetricsData([all_metrics]), *args, **kwargs)
+
+    def convert(self, instrument: Histogram, now: int) -> Metric | None:
+        """Return the metric of an instrument, or None if it has no values."""
+        started, series = instrument.read(is_delta=self.is_delta)
+        if not series:
+            return None
+        named = [
+            (dict(zip(instrument.attributes, attributes, strict=False)), numbers)
+            for attributes, numbers in series.items()
+        ]
+        delta, cumulative = AggregationTemporality.DELTA, AggregationTemporality.CUMULATIVE
+        temporality = delta if self.is_delta else cumulative
+        data: Sum | HistogramData
+        if isinstance(instrument, Counter):
+            points = [NumberDataPoint(names, started, now, numbers[-1]) for names, numbers in named]
+            data = Sum(points, temporality, is_monotonic=True)
+        else:
+            data = HistogramData(
+                [
+                    HistogramDataPoint(
+                        names,
+                        started,
+                        now,
+                        count=int(sum(numbers[:-1])),
+                        sum=numbers[-1],
+                        bucket_counts=[int(number) for number in numbers[:-1]],
+                        explicit_bounds=instrument.bounds,
+                        # Not recorded: the protocol does not require them.
+                        min=None,  # type: ignore[arg-type]
+                        max=None,  # type: ignore[arg-type]
+                    )
+                    for names, numbers in named
+                ],
+                temporality,
+            )
+        return Metric(instrument.name, instrument.description, instrument.unit, data)
+
+
+def create_meters(resource: Resource, scope: InstrumentationScope) -> MeterProvider:
+    """Start the export of this process, which is not to be forked.
+
+    Its values are a series of their own, so its resource needs an ID of its own: the SDK's is the
+    same for all forks (1.45.2).
+    """
+    own = Resource({SERVICE_INSTANCE_ID: str(uuid4())})
+    reader = PeriodicExportingMetricReader(MetricExporter(scope))
+    provider = MeterProvider([reader], resource.merge(own), shutdown_on_exit=False)
+    metrics.set_meter_provider(provider)
+    started = monotonic()
+    # The SDK exports nothing if it has no instrument of its own.
+    provider.get_meter(scope.name).create_observable_gauge(
+        "process.uptime",
+        [lambda _: [Observation(monotonic() - started)]],
+        "s",
+        "Age of the process.",
+    )
+    return provider

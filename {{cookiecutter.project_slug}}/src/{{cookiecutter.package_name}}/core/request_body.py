@@ -1,0 +1,112 @@
+"""Message bodies: reject incomplete request bodies, and abort incomplete responses.
+
+The request bodies that a process holds at the same time have a limit in bytes.
+"""
+
+from collections.abc import Iterable, Iterator
+from threading import Lock
+from typing import IO
+
+from flask import Flask, Response, request
+from werkzeug.exceptions import BadRequest, LengthRequired, ServiceUnavailable
+
+# Threads never hold so many bytes. With greenlets a thousand slow clients could each have a body in
+# memory.
+MAX_BYTES_IN_PROGRESS = 16 * 1024 * 1024
+
+RESERVED_BYTES = "{{ cookiecutter.package_name }}.reserved_bytes"
+
+
+def init_app(app: Flask) -> None:
+    """Check the bodies of requests and of streamed responses."""
+    budget = BodyBudget()
+    app.before_request(require_complete_body)
+    app.before_request(budget.acquire)
+    app.teardown_request(budget.release)
+    app.after_request(check_stream_length)
+
+
+def require_complete_body() -> None:
+    """Return 400 for a body that is shorter than its length or has a malformed chunk.
+
+    Werkzeug counts the bytes of a body unless the server declares that it marks the end itself.
+    """
+    environ = request.environ
+    # Some servers join two lengths with a comma. Werkzeug would then see no body at all.
+    if not (environ.get("CONTENT_LENGTH") or "0").isdecimal():
+        raise BadRequest("Content-Length is not a number.")
+    if "HTTP_TRANSFER_ENCODING" not in environ:
+        environ.pop("wsgi.input_terminated", None)
+    elif "wsgi.input_terminated" in environ:
+        environ["wsgi.input"] = ChunkedBody(environ["wsgi.input"])
+    else:
+        raise LengthRequired("Chunked bodies are not supported: send a Content-Length.")
+
+
+def check_stream_length(response: Response) -> Response:
+    """Count the bytes of a streamed response that has a `Content-Length`."""
+    length = response.content_length if response.is_streamed else None
+    if length is not None and not response.direct_passthrough:
+        if close := getattr(response.response, "close", None):
+            response.call_on_close(close)
+        response.response = count_bytes(response.iter_encoded(), length)
+    return response
+
+
+def count_bytes(chunks: Iterable[bytes], missing: int) -> Iterator[bytes]:
+    """Yield the chunks; raise if they end early, so that the server closes the connection.
+
+    Otherwise some servers leave it open, and the client waits for the missing bytes.
+    """
+    for chunk in chunks:
+        missing -= len(chunk)
+        yield chunk
+    if missing > 0:
+        raise EOFError(f"The body ended {missing} bytes before its Content-Length.")
+
+
+class BodyBudget:
+    """Limit of the bytes in progress; a request that exceeds it gets 503."""
+
+    def __init__(self) -> None:
+        self.used = 0
+        self.lock = Lock()
+
+    def acquire(self) -> None:
+        """Reserve the length of the body, at most MAX_CONTENT_LENGTH.
+
+        A single body may exceed the limit.
+        """
+        limit = request.max_content_length or 0
+        length = request.content_length
+        if length is None and "HTTP_TRANSFER_ENCODING" not in request.environ:
+            return
+        size = limit if length is None else min(length, limit)
+        with self.lock:
+            if self.used and self.used + size > MAX_BYTES_IN_PROGRESS:
+                raise ServiceUnavailable("Too many request bodies: try again.", retry_after=1)
+            self.used += size
+        request.environ[RESERVED_BYTES] = size
+
+    def release(self, _: BaseException | None = None) -> None:
+        """Release the reserved bytes of the request."""
+        if size := request.environ.pop(RESERVED_BYTES, 0):
+            with self.lock:
+                self.used -= size
+
+
+class ChunkedBody:
+    """A chunked body whose errors are `OSError`, to which Werkzeug responds with 400.
+
+    Each server raises another exception for a malformed or missing chunk.
+    """
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self.stream = stream
+
+    def read(self, size: int = -1) -> bytes:
+        """Read at most `size` bytes."""
+        try:
+            return self.stream.read(size)
+        except Exception as error:
+            raise OSError("The body is malformed.") from error
