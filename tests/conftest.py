@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 
@@ -62,14 +62,22 @@ def _rendered() -> dict[str, Path]:
     return {}
 
 
+def modified(project: Path) -> dict[str, int]:
+    """Return when each folder of a project got or lost a file."""
+    return {folder: Path(folder).stat().st_mtime_ns for folder, _, _ in os.walk(project)}
+
+
 @pytest.fixture
-def project(combination: Combination, cookies_session: Cookies, _rendered: dict[str, Path]) -> Path:
+def project(combination: Combination, cookies_session: Cookies, _rendered: dict[str, Path]) -> Iterator[Path]:
     """Return the rendered project of a combination. It is rendered once and shared: tests must not change it."""
     if combination.id not in _rendered:
         result = cookies_session.bake(extra_context=combination.context)
         assert result.exception is None, result.exception
         _rendered[combination.id] = result.project_path
-    return _rendered[combination.id]
+    before = modified(_rendered[combination.id])
+    yield _rendered[combination.id]
+    after = modified(_rendered[combination.id])
+    assert after == before, "the test wrote to the shared project: use the fixture workspace, which is a copy"
 
 
 @pytest.fixture

@@ -42,13 +42,15 @@ print(shared_files.render().decode())
 
 @parametrize_combinations([DEFAULT])
 @pytest.mark.usefixtures("combination")
-def test_500_replaced_processes_leave_the_files_of_one(project: Path, venv_bin: Path, tmp_path: Path) -> None:
+def test_500_replaced_processes_leave_the_files_of_one(
+    project: Path, venv_bin: Path, tmp_path: Path, clean_env: dict[str, str]
+) -> None:
     """Neither the number nor the size of files grows, and the counter is exact."""
     (package,) = (path.name for path in project.glob("src/*"))
     script = RECYCLED.replace("PACKAGE", package)
     command: list[str | Path] = [venv_bin / "python", "-c", script, tmp_path]
-    paths = {"PYTHONPATH": str(project / "src")}
-    result = subprocess.run(command, check=True, capture_output=True, text=True, env=paths)
+    variables = {**clean_env, "PYTHONPATH": str(project / "src")}
+    result = subprocess.run(command, check=True, capture_output=True, text=True, env=variables)
     assert "\nevents_total 500.0\n" in result.stdout
     assert "\nrunning 0.0\n" in result.stdout
     assert {path.stat().st_size for path in tmp_path.glob("*.db")} == {65_536}
