@@ -584,11 +584,15 @@ def test_silent_name_server_costs_two_seconds(
         assert {one["error"] for one in data} == {socket.EAI_AGAIN}
         assert all(1.5 < one["seconds"] < 3 for one in data)
         if combination == DEFAULT:
-            command = [venv_bin / "alembic", "check"]
-            began = time.monotonic()
-            variables = variables_of(probed, venv_bin, bind) | {"DATABASE_URL": database}
-            assert "name resolution" in run(*starter, *command, cwd=probed, **variables).stderr
-            assert time.monotonic() - began < 9  # expected: 4 s without other load
+            command = [*starter, venv_bin / "alembic", "check"]
+            variables = variables_of(probed, venv_bin, bind)
+            times = [time.monotonic()]
+            for url in ("sqlite://", database):
+                result = run(*command, cwd=probed, **variables | {"DATABASE_URL": url})
+                times.append(time.monotonic())
+            assert "name resolution" in result.stderr
+            # The first command shows what the start takes, with the load of this machine.
+            assert times[2] - times[1] < 6 + (times[1] - times[0])
 
 
 class ContinuousLoad:

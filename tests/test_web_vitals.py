@@ -37,6 +37,12 @@ def test_browser_reports_a_page_when_its_user_leaves_it(
         open_browser(tmp_path / "profile") as browser,
     ):
         browser.open(f"{url}/products")
+        # Input ends the search for the largest contentful paint.
+        browser.evaluate(
+            "new PerformanceObserver(() => { window.painted = true; })"
+            ".observe({type: 'largest-contentful-paint', buffered: true})"
+        )
+        browser.wait_for("window.painted")
         # A trusted click, which blocks the page for more than the threshold of 40 ms.
         browser.evaluate(
             "document.querySelector('h1').addEventListener('click', () => {"
