@@ -370,6 +370,8 @@ class Settings(Struct, frozen=True, kw_only=True, dict=True):
     # Metrics.
     METRICS_FOLDER: str = ""
     METRICS_ALLOWED_NETWORKS: list[str] = []
+    # {% endif %}
+    # {% if cookiecutter.__monitoring %}
     APP_VERSION: Annotated[
         str,
         Meta(pattern=r"^[^\s/\\]{1,200}\Z", description="a version without spaces and slashes"),
@@ -400,7 +402,10 @@ class Settings(Struct, frozen=True, kw_only=True, dict=True):
         "parentbased_traceidratio",
     ] = "parentbased_always_on"
     OTEL_TRACES_SAMPLER_ARG: Annotated[float, Meta(ge=0, le=1)] = 1.0
+    OTEL_TRACES_EXPORTER: Literal["none", "otlp"] = "otlp"
+    OTEL_METRICS_EXPORTER: Literal["none", "otlp"] = "otlp"
     OTEL_LOGS_EXPORTER: Literal["none", "otlp"] = "none"
+    OTEL_SDK_DISABLED: bool = False
     TRUSTED_TRACEPARENT: bool = False
 
     # {% endif %}

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 
 from {{ cookiecutter.package_name }}.core.monitoring.otlp.tracing import (
     tracing,
@@ -16,9 +16,14 @@ ENDPOINT = "http://127.0.0.1:9"
 
 class Spans:
     def __init__(self) -> None:
-        self.ended: list[ReadableSpan] = []
+        self.ended: list[Any] = []
 
-    def named(self, name: str) -> ReadableSpan:
+    @property
+    def exported(self) -> str:
+        """All values that the exporter sends, as text."""
+        return str(encode_spans(self.ended))
+
+    def named(self, name: str) -> Any:
         """Return the only span with a name."""
         (span,) = [span for span in self.ended if span.name == name]
         return span

@@ -51,3 +51,14 @@ def test_fork_starts_with_no_values() -> None:
         os._exit(len(counter.series))
     assert os.waitpid(pid, 0)[1] == 0
     assert len(counter.series) == 1
+
+
+def test_values_of_another_process_are_added() -> None:
+    counter, histogram = Counter("x", "", ["a"], "{x}"), Histogram("y", "", ["a", "b"], (1, 2))
+    for value in (0.5, 7):
+        histogram.record(value, "b", 200)
+    values = instruments.dump()
+    counter.record(1, "c")
+    instruments.add(values)
+    assert counter.series == {("c",): [1, 1]}
+    assert histogram.series == {("b", 200): [2, 0, 2, 15.0]}

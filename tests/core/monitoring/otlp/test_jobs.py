@@ -1,20 +1,37 @@
 """Spans of background jobs, which run in the process that sends them."""
 
+# {% if cookiecutter.__rq_telemetry %}
+import os
+# {% endif %}
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 # {% if cookiecutter.__celery %}
 from celery import shared_task
 # {% endif %}
 from flask import Flask
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.trace import SpanKind
 
 # {% if cookiecutter.task_queue == "rq-redis" %}
 from {{ cookiecutter.package_name }}.core import tasks
-
 # {% endif %}
+from {{ cookiecutter.package_name }}.core.monitoring.otlp import (
+    instruments,
+    jobs,
+)
+from {{ cookiecutter.package_name }}.core.monitoring.otlp.jobs import (
+    SYSTEM,
+)
+from {{ cookiecutter.package_name }}.core.monitoring.otlp.tracing import (
+    tracing,
+)
+
 from .conftest import Spans
 
+NAME = f"{__name__}.divide"
 Logs = Callable[[], list[dict[str, Any]]]
 
 
@@ -56,6 +73,8 @@ def test_attempt_continues_the_trace_of_its_sender(
         "messaging.message.id"
     )
     assert attributes == {
+        "messaging.system": SYSTEM,
+        "messaging.operation.name": "process",
         "messaging.operation.type": "process",
         "task.name": name,
         "task.attempt": 1,
@@ -88,3 +107,72 @@ def test_unsampled_sender_has_no_spans(
     send_from_view(make_traced_app(OTEL_TRACES_SAMPLER="parentbased_always_off"), 2)
     assert not spans.ended
     assert len({line["trace_id"] for line in read_logs() if "trace_id" in line}) == 1
+
+
+@pytest.fixture(autouse=True)
+def _no_values() -> None:
+    for instrument in instruments.instruments:
+        instrument.reset()
+
+
+# {% if cookiecutter.__rq_telemetry %}
+def test_worker_gets_the_metrics_of_the_process_of_a_job() -> None:
+    jobs.task_finished("a", "retried")
+    with jobs.JobProcess() as process:
+        if not (pid := os.fork()):
+            jobs.task_finished("a", "succeeded")
+            process.stop()
+            os._exit(0)
+        assert os.waitpid(pid, 0)[1] == 0
+    assert jobs.FINISHED.series == {("a", "retried"): [1, 1], ("a", "succeeded"): [1, 1]}
+
+
+def test_killed_process_of_a_job_has_no_metrics() -> None:
+    with jobs.JobProcess():
+        pass
+    assert not jobs.FINISHED.series
+
+
+# {% endif %}
+@pytest.mark.parametrize(("number", "outcome"), [(2, "succeeded"), (0, "failed")])
+def test_metrics_of_jobs_are_those_of_the_conventions(
+    make_traced_app: Callable[..., Flask], number: int, outcome: str
+) -> None:
+    send_from_view(make_traced_app(), number)
+    assert {
+        instrument.name: instrument.series
+        for instrument in (jobs.SENT, jobs.STARTED, jobs.FINISHED, jobs.SCHEDULER)
+    } == {
+        "messaging.client.sent.messages": {(SYSTEM, "send", NAME): [1, 1]},
+        "messaging.client.consumed.messages": {(SYSTEM, "process", NAME): [1, 1]},
+        "task.attempts": {(NAME, outcome): [1, 1]},
+        "task.scheduler.checks": {},
+    }
+    ((attributes, numbers),) = jobs.DURATION.series.items()
+    assert jobs.DURATION.name == "messaging.process.duration"
+    assert attributes == (SYSTEM, "process", NAME)
+    assert sum(numbers[:-1]) == 1
+
+
+@pytest.mark.parametrize("process", ["scheduler", "worker"])
+def test_scheduler_alone_exports_the_length_of_each_queue(
+    make_traced_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch, process: str
+) -> None:
+    app = make_traced_app()
+    reader = InMemoryMetricReader()
+    provider = MeterProvider([reader], shutdown_on_exit=False)
+    monkeypatch.setattr(tracing.sdk, "start_metrics", lambda **_: provider.get_meter("test"))
+    sizes = {"default": 3, "failed": 1}
+    monkeypatch.setattr(app.extensions["tasks"], "queue_sizes", lambda: sizes)
+    app.testing = False
+    jobs.serve_process(app, process)
+    data: Any = reader.get_metrics_data()
+    points = {
+        point.attributes["messaging.destination.name"]: point.value
+        for one in (data.resource_metrics if data else [])
+        for metric in one.scope_metrics[0].metrics
+        for point in metric.data.data_points
+    }
+    assert points == (sizes if process == "scheduler" else {})
+    monkeypatch.setattr(app.extensions["tasks"], "queue_sizes", lambda: 1 / 0)
+    assert reader.get_metrics_data() is None

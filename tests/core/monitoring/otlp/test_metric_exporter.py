@@ -1,5 +1,6 @@
 """Export of metrics, to a list instead of a collector."""
 
+import os
 from collections.abc import Callable
 from typing import Any
 from unittest.mock import Mock
@@ -9,7 +10,6 @@ from flask import Flask
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricsData
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from {{ cookiecutter.package_name }}.core.monitoring.otlp import (
     metric_exporter,
@@ -37,10 +37,7 @@ def exported(monkeypatch: pytest.MonkeyPatch) -> list[MetricsData]:
 
 def export(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     """Start the export as a server does, and end it."""
-    resource, scope = Resource({}), InstrumentationScope("test")
-    # The provider of the process is set once.
-    monkeypatch.setattr("opentelemetry.metrics.set_meter_provider", lambda _: None)
-    provider = metric_exporter.create_meters(resource, scope)
+    provider = metric_exporter.create_meters(Resource({}), "test", is_forked=True)
     monkeypatch.setattr(tracing.sdk, "start_metrics", lambda: provider.get_meter("test"))
     app.extensions["worker_threads"] = Mock(running={1: 1, 2: 2})
     requests.serve(app, threads=4)
@@ -52,6 +49,8 @@ def find(exported: list[MetricsData]) -> dict[str, Any]:
     (resource_metrics,) = exported[-1].resource_metrics
     assert resource_metrics.resource.attributes["service.instance.id"]
     scopes = resource_metrics.scope_metrics
+    # Of equal ones the SDK exports the last.
+    assert len({scope.scope for scope in scopes}) == len(scopes)
     return {metric.name: metric for scope in scopes for metric in scope.metrics}
 
 
@@ -105,3 +104,12 @@ def test_without_endpoint_nothing_is_exported(make_app: Callable[..., Flask]) ->
     app = make_app()
     requests.serve(app, threads=4)
     assert tracing.sdk is None
+
+
+def test_fork_exports_nothing_of_its_parent(exported: list[MetricsData]) -> None:
+    exporter = metric_exporter.MetricExporter("test")
+    if not (pid := os.fork()):
+        exporter.export(MetricsData([]))
+        os._exit(len(exported))
+    assert os.waitpid(pid, 0)[1] == 0
+    exporter.shutdown()

@@ -1,14 +1,20 @@
 """Spans of requests to other services."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
+import pytest
 from flask import Flask
 from opentelemetry.trace import SpanKind
 
 from {{ cookiecutter.package_name }}.core.http_client import (
     UnreachableError,
     fetch,
+)
+from {{ cookiecutter.package_name }}.core.monitoring import conventions
+from {{ cookiecutter.package_name }}.core.monitoring.otlp.outgoing import (
+    CALLS,
 )
 
 from .conftest import Spans
@@ -72,3 +78,29 @@ def test_unsampled_request_says_so(
     app.test_client().get("/call")
     assert not spans.ended
     assert http_server.requests[0].headers["traceparent"].endswith("-00")
+
+
+@pytest.mark.parametrize(("known", "label"), [({"127.0.0.1"}, "127.0.0.1"), (set(), "other")])
+def test_durations_are_counted_by_upstream(
+    make_traced_app: Callable[..., Flask],
+    monkeypatch: pytest.MonkeyPatch,
+    http_server: Any,
+    known: set[str],
+    label: str,
+) -> None:
+    http_server.respond(b"pen")
+    http_server.responses.append([b"nonsense"])
+    app = make_traced_app(
+        OTEL_TRACES_SAMPLER="always_off",
+        HTTP_CLIENT_ALLOWED_NETWORKS="127.0.0.1",
+        HTTP_CLIENT_ALLOWED_PORTS=http_server.port,
+    )
+    monkeypatch.setattr(conventions, "known_hosts", known)
+    CALLS.reset()
+    for number in range(2):
+        with app.app_context(), suppress(UnreachableError):
+            fetch(http_server.url, "POST" if number else "GET")
+    assert {key: sum(numbers[:-1]) for key, numbers in CALLS.series.items()} == {
+        ("GET", label, 200): 1,
+        ("POST", label, ""): 1,
+    }

@@ -126,7 +126,7 @@ def send(
     # {% endif %}
     with (
         # {% if cookiecutter.monitoring == "opentelemetry" %}
-        outgoing_request(method, target.host, default_headers) as span,
+        outgoing_request(method, target.host, default_headers) as set_status,
         # {% endif %}
         Connection(target, addresses, limits.deadline) as connection,
     ):
@@ -134,7 +134,7 @@ def send(
             connection.request(method, target.path, body, {**default_headers, **headers})
             response = connection.getresponse()
             # {% if cookiecutter.monitoring == "opentelemetry" %}
-            span.set_attribute("http.response.status_code", response.status)
+            set_status(response.status)
             # {% endif %}
             content = connection.read(response, get_settings().HTTP_CLIENT_MAX_BYTES)
             # {% if cookiecutter.__metrics %}

@@ -8,7 +8,7 @@ from http import HTTPStatus
 from ipaddress import ip_network
 from threading import Lock
 from typing import Any
-# {% if cookiecutter.__metrics %}
+# {% if cookiecutter.__monitoring %}
 from urllib.parse import quote_plus, urlencode, urlsplit
 # {% else %}
 from urllib.parse import quote_plus, urlencode
@@ -21,10 +21,10 @@ from msgspec import Struct
 from werkzeug.exceptions import ServiceUnavailable
 
 from ...config import Upstream, get_settings
-# {% if cookiecutter.__metrics %}
-from .. import monitoring
-# {% endif %}
 from ..errors import handle_http_exception
+# {% if cookiecutter.__monitoring %}
+from ..monitoring.conventions import name_hosts
+# {% endif %}
 from . import Response, send, send_with_retries
 from .ssrf import BlockedURLError, Limits, UnreachableError
 
@@ -134,9 +134,9 @@ def init_app(app: Flask) -> None:
     app.extensions["upstreams"] = {
         name: TokenSource(name, upstream) for name, upstream in get_settings(app).UPSTREAMS.items()
     }
-    # {% if cookiecutter.__metrics %}
+    # {% if cookiecutter.__monitoring %}
     upstreams = get_settings(app).UPSTREAMS.values()
-    monitoring.name_hosts(
+    name_hosts(
         urlsplit(url).hostname or ""
         for upstream in upstreams
         for url in (upstream.url, upstream.token_url)

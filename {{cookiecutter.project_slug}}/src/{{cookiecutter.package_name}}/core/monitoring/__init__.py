@@ -9,7 +9,19 @@ Start your own spans with OpenTelemetry's `get_tracer`: docs/opentelemetry.md.
 
 from .conventions import get_route
 # {% if cookiecutter.monitoring == "opentelemetry" %}
-from .otlp import init_app, stop
+from .otlp import init_app
+# {% endif %}
+# {% if cookiecutter.__task_telemetry %}
+from .otlp.jobs import (
+    broker_called,
+    scheduler_ran,
+    serve_process,
+    task_ended,
+    task_finished,
+    task_started,
+)
+# {% endif %}
+# {% if cookiecutter.monitoring == "opentelemetry" %}
 from .otlp.requests import request_finished, request_rejected, request_started, serve
 from .otlp.tracing import add_trace_context
 # {% elif cookiecutter.monitoring == "prometheus" %}
@@ -31,7 +43,7 @@ from .prometheus.cache import cache_failed, cache_recovered
 from .prometheus.database import observe_pool, query_finished
 # {% endif %}
 # {% if cookiecutter.__http_client_metrics %}
-from .prometheus.http_client import call_finished, name_hosts
+from .prometheus.http_client import call_finished
 # {% endif %}
 # {% if cookiecutter.__task_metrics %}
 from .prometheus.tasks import (
@@ -52,7 +64,7 @@ __all__ = [
     "Gauge",
     "Histogram",
     # {% endif %}
-    # {% if cookiecutter.__task_metrics %}
+    # {% if cookiecutter.__task_monitoring %}
     "broker_called",
     # {% endif %}
     # {% if cookiecutter.__cache_metrics %}
@@ -64,9 +76,6 @@ __all__ = [
     # {% endif %}
     "get_route",
     "init_app",
-    # {% if cookiecutter.__http_client_metrics %}
-    "name_hosts",
-    # {% endif %}
     # {% if cookiecutter.__database_metrics %}
     "observe_pool",
     "query_finished",
@@ -74,17 +83,14 @@ __all__ = [
     "request_finished",
     "request_rejected",
     "request_started",
-    # {% if cookiecutter.__task_metrics %}
+    # {% if cookiecutter.__task_monitoring %}
     "scheduler_ran",
     # {% endif %}
     "serve",
-    # {% if cookiecutter.__task_metrics %}
+    # {% if cookiecutter.__task_monitoring %}
     "serve_process",
     "task_ended",
     "task_finished",
     "task_started",
-    # {% endif %}
-    # {% if cookiecutter.monitoring == "opentelemetry" %}
-    "stop",
     # {% endif %}
 ]

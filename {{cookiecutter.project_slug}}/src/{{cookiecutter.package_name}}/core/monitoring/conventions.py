@@ -1,5 +1,8 @@
 """Labels and buckets of metrics and spans: OpenTelemetry's semantic conventions for HTTP."""
 
+# {% if cookiecutter.__http_client %}
+from collections.abc import Iterable
+# {% endif %}
 from wsgiref.types import WSGIEnvironment
 
 # Methods that are labels (RFC 9110, RFC 5789). Clients may send others.
@@ -17,6 +20,22 @@ CACHE_RESULTS = {
 # {% endif %}
 
 
+# {% if cookiecutter.__http_client %}
+# Hosts that are labels. URLs from clients may have any host: these are `other`.
+known_hosts: set[str] = set()
+
+
+def name_hosts(hosts: Iterable[str]) -> None:
+    """Let these hosts have metrics of their own."""
+    known_hosts.update(hosts)
+
+
+def label_host(host: str) -> str:
+    """Return the host of an outgoing request as a label."""
+    return host if host in known_hosts else "other"
+
+
+# {% endif %}
 def get_method(environ: WSGIEnvironment) -> str:
     """Return the method of a request as a label; unknown methods share one."""
     method: str = environ["REQUEST_METHOD"]

@@ -29,7 +29,7 @@ from ...config import (
     register_client,
     take_client,
 )
-# {% if cookiecutter.__metrics %}
+# {% if cookiecutter.__monitoring %}
 from .. import monitoring
 # {% endif %}
 # {% if cookiecutter.monitoring == "opentelemetry" %}
@@ -447,7 +447,7 @@ def prepare_worker(instance: Any, conf: Any, **_: Any) -> None:
     # Before the first use of the result backend, which reads it once.
     conf.result_backend_max_retries = RESULT_STORE_RETRIES
     exit_without_broker(instance.app)
-    # {% if cookiecutter.__metrics %}
+    # {% if cookiecutter.__monitoring %}
     # Before the processes of jobs are forked.
     monitoring.serve_process(instance.app.broker.flask, "worker")
     # {% endif %}

@@ -8,7 +8,7 @@ from celery.beat import ScheduleEntry, Scheduler
 from celery.schedules import crontab
 from structlog.contextvars import bound_contextvars
 
-# {% if cookiecutter.__metrics %}
+# {% if cookiecutter.__monitoring %}
 from .. import monitoring
 # {% endif %}
 from .celery import exit_without_broker
@@ -33,7 +33,7 @@ class SingletonScheduler(Scheduler):  # type: ignore[misc]
     def setup_schedule(self) -> None:
         """Check the broker before the first tick."""
         exit_without_broker(self.app)
-        # {% if cookiecutter.__metrics %}
+        # {% if cookiecutter.__monitoring %}
         monitoring.serve_process(self.app.broker.flask, "scheduler")
         # {% endif %}
         super().setup_schedule()
@@ -45,7 +45,7 @@ class SingletonScheduler(Scheduler):  # type: ignore[misc]
 
         Celery would send nothing until the old time is reached. No slot is sent twice.
         """
-        # {% if cookiecutter.__metrics %}
+        # {% if cookiecutter.__monitoring %}
         monitoring.scheduler_ran()
         # {% endif %}
         now = self.app.now()

@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import has_request_context
 
-# {% if cookiecutter.__metrics %}
+# {% if cookiecutter.__monitoring %}
 from .. import monitoring
 # {% endif %}
 from .jobs import BrokerUnavailable
@@ -43,11 +43,11 @@ class CircuitBreaker:
             result = function(*args)
         except BrokerUnavailable:
             self.open_until = monotonic() + OPEN_SECONDS
-            # {% if cookiecutter.__metrics %}
+            # {% if cookiecutter.__monitoring %}
             monitoring.broker_called(failed=True)
             # {% endif %}
             raise
-        # {% if cookiecutter.__metrics %}
+        # {% if cookiecutter.__monitoring %}
         if self.open_until:
             monitoring.broker_called(failed=False)
         # {% endif %}

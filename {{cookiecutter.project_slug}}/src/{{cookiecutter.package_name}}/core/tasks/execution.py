@@ -14,7 +14,7 @@ from .. import logs
 # {% if cookiecutter.__auth %}
 from ..auth.identity import get_actor
 # {% endif %}
-# {% if cookiecutter.__metrics %}
+# {% if cookiecutter.__monitoring %}
 from ..monitoring import task_ended, task_finished, task_started
 # {% endif %}
 # {% if cookiecutter.monitoring == "opentelemetry" %}
@@ -93,7 +93,7 @@ def execute(app: Flask, function: Callable[..., Any], *args: Any, **kwargs: Any)
     logs.request_metrics.set(metrics)
     started = perf_counter()
     outcome = "failed"
-    # {% if cookiecutter.__metrics %}
+    # {% if cookiecutter.__monitoring %}
     name = get_contextvars().get("job", "")
     task_started(name)
     # {% endif %}
@@ -104,7 +104,7 @@ def execute(app: Flask, function: Callable[..., Any], *args: Any, **kwargs: Any)
     finally:
         seconds = perf_counter() - started
         log.info("job finished", outcome=outcome, duration_ms=round(seconds * 1000, 2), **metrics)
-        # {% if cookiecutter.__metrics %}
+        # {% if cookiecutter.__monitoring %}
         task_ended(name, seconds, metrics)
     task_finished(name, outcome)
     # {% endif %}
@@ -119,7 +119,7 @@ def json_roundtrip(value: Any) -> Any:
 def log_job_retry(error: BaseException) -> None:
     """Log why there will be another attempt."""
     log.warning("job retried", error=repr(error))
-    # {% if cookiecutter.__metrics %}
+    # {% if cookiecutter.__monitoring %}
     task_finished(get_contextvars().get("job", ""), "retried")
     # {% endif %}
 
@@ -130,7 +130,7 @@ def log_job_failure(error: BaseException) -> None:
         log.warning("job failed", error=str(error))
     else:
         log.error("job failed", exc_info=error)
-    # {% if cookiecutter.__metrics %}
+    # {% if cookiecutter.__monitoring %}
     task_finished(get_contextvars().get("job", ""), "failed")
     # {% endif %}
 

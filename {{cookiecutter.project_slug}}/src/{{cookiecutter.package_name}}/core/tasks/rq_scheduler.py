@@ -15,7 +15,7 @@ from rq.serializers import JSONSerializer
 from rq.utils import now
 from structlog.contextvars import bound_contextvars
 
-# {% if cookiecutter.__metrics %}
+# {% if cookiecutter.__monitoring %}
 from .. import monitoring
 # {% endif %}
 from .execution import exit_if_unavailable
@@ -36,7 +36,7 @@ class SingletonScheduler(cron.CronScheduler):
 
     def enqueue_jobs(self) -> list[cron.CronJob]:
         """Send what is due, with an ID that is the same in all schedulers."""
-        # {% if cookiecutter.__metrics %}
+        # {% if cookiecutter.__monitoring %}
         monitoring.scheduler_ran()
         # {% endif %}
         time = now()
@@ -79,7 +79,7 @@ def scheduler() -> None:
     time.tzset()
     with Redis.from_url(worker_url(get_broker())) as connection:
         singleton = SingletonScheduler(get_broker(), connection)
-        # {% if cookiecutter.__metrics %}
+        # {% if cookiecutter.__monitoring %}
         monitoring.serve_process(get_broker().flask, "scheduler")
         # {% endif %}
         singleton.load_config_from_file(f"{current_app.import_name}.cron_config")

@@ -19,7 +19,7 @@ from rq.serializers import JSONSerializer
 from .. import error_tracking
 # {% endif %}
 # {% if cookiecutter.monitoring == "opentelemetry" %}
-from ..monitoring import stop as stop_monitoring
+from ..monitoring.otlp.jobs import JobProcess
 # {% endif %}
 from .execution import bind_log_context, execute, log_job_failure, log_job_retry, public_error
 from .jobs import DEFAULT, Errors
@@ -148,12 +148,17 @@ class Worker(RQWorker):
         super().prepare_job_execution(job, remove_from_intermediate_queue=True)
 
     # {% if cookiecutter.monitoring == "opentelemetry" %}
+    def execute_job(self, *args: Any) -> None:
+        """Run a job in a process of its own."""
+        with JobProcess() as self.job_process:
+            super().execute_job(*args)
+
     def perform_job(self, *args: Any) -> bool:
-        """Run a job in the process of its own, which calls no `atexit` functions."""
+        """Run a job in its process, which calls no `atexit` functions."""
         try:
             return super().perform_job(*args)
         finally:
-            stop_monitoring()
+            self.job_process.stop()
 
     # {% endif %}
     def handle_exception(self, job: Job, *exc_info: Any) -> None:

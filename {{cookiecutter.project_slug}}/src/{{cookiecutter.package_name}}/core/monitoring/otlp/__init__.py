@@ -9,20 +9,29 @@ from . import database
 from .requests import record_exception
 from .tracing import tracing
 
+ENVIRONMENT = "deployment.environment.name"
+
 
 def init_app(app: Flask) -> None:
     """Export if OTEL_EXPORTER_OTLP_ENDPOINT is set; otherwise the SDK is not even imported."""
     settings = get_settings(app)
-    if not settings.OTEL_EXPORTER_OTLP_ENDPOINT:
+    exporters = {
+        "traces": settings.OTEL_TRACES_EXPORTER,
+        "metrics": settings.OTEL_METRICS_EXPORTER,
+        "logs": settings.OTEL_LOGS_EXPORTER,
+    }
+    signals = frozenset(signal for signal, name in exporters.items() if name == "otlp")
+    if settings.OTEL_SDK_DISABLED or not (settings.OTEL_EXPORTER_OTLP_ENDPOINT and signals):
         # Another application of this process may have started it.
         tracing.sdk = None
         return
     # Imported here: their import is expensive.
     from . import sdk
 
+    environment = "development" if app.debug else "production"
+    attributes = (("service.version", settings.APP_VERSION), (ENVIRONMENT, environment))
     endpoint = settings.OTEL_EXPORTER_OTLP_ENDPOINT
-    exports_logs = settings.OTEL_LOGS_EXPORTER == "otlp"
-    tracing.start(settings, sdk.get_sdk(endpoint, exports_logs=exports_logs))
+    tracing.start(settings, sdk.get_sdk(endpoint, signals, attributes))
     got_request_exception.connect(record_exception, app)
     # {% if cookiecutter.__database %}
     database.instrument(app.extensions["database"].kw["bind"])
@@ -32,9 +41,3 @@ def init_app(app: Flask) -> None:
 
     cache.instrument(app.extensions["cache"], settings)
     # {% endif %}
-
-
-def stop() -> None:
-    """Export what waits, for processes that end without `atexit`; it takes up to 3 s."""
-    if tracing.sdk:
-        tracing.sdk.stop()

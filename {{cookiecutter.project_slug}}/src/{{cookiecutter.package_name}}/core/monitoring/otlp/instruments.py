@@ -4,6 +4,7 @@ Those of the SDK take ten times as long (1.45.2). The metrics of other code, whi
 `get_meter`, are of the SDK.
 """
 
+import json
 import os
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -49,12 +50,18 @@ class Histogram:
         with self.lock:
             numbers = self.series.get(attributes)
             if numbers is None:
-                numbers = self.add(attributes)
+                numbers = self.start(attributes)
             numbers[bisect_left(self.bounds, value)] += 1
             numbers[-1] += value
 
-    def add(self, attributes: Attributes) -> list[float]:
-        """Add a combination of attributes, if there is a place."""
+    def add(self, attributes: Attributes, numbers: Sequence[float]) -> None:
+        """Add numbers of another process."""
+        with self.lock:
+            sums = self.series.get(attributes) or self.start(attributes)
+            sums[:] = map(sum, zip(sums, numbers, strict=True))
+
+    def start(self, attributes: Attributes) -> list[float]:
+        """Start to count a combination of attributes, if there is a place."""
         if len(self.series) >= MAX_SERIES:
             attributes = ()
         return self.series.setdefault(attributes, [0] * (len(self.bounds) + 1) + [0.0])
@@ -77,3 +84,15 @@ class Counter(Histogram):
 
 
 instruments: list[Histogram] = []
+
+
+def dump() -> str:
+    """Return all values of this process, for `add`."""
+    return json.dumps([[*instrument.series.items()] for instrument in instruments])
+
+
+def add(values: str) -> None:
+    """Add the values of another process, whose instruments are the same."""
+    for instrument, items in zip(instruments, json.loads(values), strict=True):
+        for attributes, numbers in items:
+            instrument.add(tuple(attributes), numbers)

@@ -3,25 +3,79 @@
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from functools import wraps
-from time import perf_counter
+# {% if cookiecutter.__rq_telemetry %}
+from tempfile import TemporaryFile
+# {% endif %}
 from typing import Any
 
 # {% if cookiecutter.__celery %}
 from celery.signals import worker_process_init, worker_process_shutdown
 # {% endif %}
+from flask import Flask
 from opentelemetry.context import attach
+from opentelemetry.metrics import Observation
 from opentelemetry.trace import SpanKind, get_current_span
 from structlog.contextvars import get_contextvars
 
-from .instruments import Histogram
+# {% if cookiecutter.__rq_telemetry %}
+from . import instruments
+# {% endif %}
+from .instruments import Counter, Histogram
+# {% if cookiecutter.__cache %}
+from .requests import count_cache_operations
+# {% endif %}
 from .tracing import NO_PARENT, propagator, running, tracing
 
-JOBS = Histogram(
-    "task.duration",
-    "Duration of attempts of jobs.",
-    ["task.name", "task.outcome"],
-    (0.01, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 1800),
+# {% if cookiecutter.task_queue == "celery-rabbitmq" %}
+SYSTEM = "rabbitmq"
+# {% else %}
+SYSTEM = "redis"
+# {% endif %}
+ATTRIBUTES = ["messaging.system", "messaging.operation.name", "task.name"]
+SENT = Counter("messaging.client.sent.messages", "Jobs that were sent.", ATTRIBUTES, "{message}")
+STARTED = Counter(
+    "messaging.client.consumed.messages", "Attempts of jobs that began.", ATTRIBUTES, "{message}"
 )
+DURATION = Histogram(
+    "messaging.process.duration",
+    "Duration of attempts of jobs.",
+    ATTRIBUTES,
+    (0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 120, 300, 600, 1800, 3600),
+)
+FINISHED = Counter(
+    "task.attempts", "Attempts of jobs that ended.", ["task.name", "task.outcome"], "{attempt}"
+)
+SCHEDULER = Counter("task.scheduler.checks", "Checks of the schedule.", [], "{check}")
+FAILED_CALLS = Counter("task.broker.errors", "Failed calls of the broker.", [], "{call}")
+# {% if cookiecutter.__rq_telemetry %}
+# Seconds that the process of a job takes for its last exports. The next job waits for them.
+JOB_TIMEOUT = 0.5
+# {% endif %}
+
+
+def serve_process(app: Flask, process: str) -> None:
+    """Export the metrics of a worker, which forks the processes of jobs, or of a scheduler.
+
+    Only schedulers export those of queues: they are the same in all processes.
+    """
+    if not tracing.sdk or app.testing:
+        return
+    meter = tracing.sdk.start_metrics(is_forked=process == "worker")
+    if process != "scheduler":
+        return
+
+    def measure(_: Any) -> list[Observation]:
+        try:
+            with app.app_context():
+                sizes = app.extensions["tasks"].queue_sizes()
+        except Exception:  # Without a broker there is no value.
+            return []
+        name = "messaging.destination.name"
+        return [Observation(size, {name: queue}) for queue, size in sizes.items()]
+
+    meter.create_observable_up_down_counter(
+        "task.queue.length", [measure], "{message}", "Waiting jobs; `failed` are failed ones."
+    )
 
 
 # {% if cookiecutter.__celery %}
@@ -40,16 +94,44 @@ def stop_process(**_: Any) -> None:
 
 
 # {% endif %}
+# {% if cookiecutter.__rq_telemetry %}
+class JobProcess:
+    """The process of a job. It ends with the job, so the worker exports its metrics."""
+
+    def __enter__(self) -> "JobProcess":
+        """Open the file that the process inherits."""
+        self.file = TemporaryFile("w+")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Add the metrics of the process; one that was killed has written none."""
+        with self.file:
+            self.file.seek(0)
+            if values := self.file.read():
+                instruments.add(values)
+
+    def stop(self) -> None:
+        """Write the metrics for the worker, and export spans and log lines, in the process."""
+        self.file.write(instruments.dump())
+        self.file.flush()
+        if tracing.sdk:
+            tracing.sdk.stop(JOB_TIMEOUT)
+
+
+# {% endif %}
 @contextmanager
 def sending_job(name: str, job_id: str, headers: MutableMapping[str, Any]) -> Iterator[None]:
     """Record that a job is sent, and add the header of the trace."""
     span = tracing.start_child(f"send {name}", SpanKind.PRODUCER)
+    span.set_attribute("messaging.system", SYSTEM)
+    span.set_attribute("messaging.operation.name", "send")
     span.set_attribute("messaging.operation.type", "send")
     span.set_attribute("messaging.message.id", job_id)
     span.set_attribute("task.name", name)
     with running(span):
         propagator.inject(headers)
         yield
+    SENT.record(1, SYSTEM, "send", name)
 
 
 def continue_trace(headers: Mapping[str, Any]) -> None:
@@ -66,19 +148,43 @@ def trace_job(execute: Callable[..., Any]) -> Callable[..., Any]:
         sender = get_current_span().get_span_context()
         span = tracing.start_span(SpanKind.CONSUMER, sender)
         span.update_name(f"process {job['job']}")
+        span.set_attribute("messaging.system", SYSTEM)
+        span.set_attribute("messaging.operation.name", "process")
         span.set_attribute("messaging.operation.type", "process")
         span.set_attribute("messaging.message.id", job["job_id"])
         span.set_attribute("task.name", job["job"])
         span.set_attribute("task.attempt", job["attempt"])
         if sender.is_valid:
             span.add_link(sender)
-        started, outcome = perf_counter(), "failed"
-        try:
-            with running(span):
-                result = execute(*args, **kwargs)
-            outcome = "succeeded"
-        finally:
-            JOBS.record(perf_counter() - started, job["job"], outcome)
-        return result
+        with running(span):
+            return execute(*args, **kwargs)
 
     return traced
+
+
+def task_started(name: str) -> None:
+    """Count an attempt that starts."""
+    STARTED.record(1, SYSTEM, "process", name)
+
+
+def task_ended(name: str, seconds: float, metrics: Mapping[str, float]) -> None:
+    """Record the duration of an attempt; `metrics` are those of its log line."""
+    DURATION.record(seconds, SYSTEM, "process", name)
+    # {% if cookiecutter.__cache %}
+    count_cache_operations(metrics)
+    # {% endif %}
+
+
+def task_finished(name: str, outcome: str) -> None:
+    """Count an attempt that succeeded, failed for good or will be retried."""
+    FINISHED.record(1, name, outcome)
+
+
+def scheduler_ran() -> None:
+    """Record that a scheduler is running."""
+    SCHEDULER.record(1)
+
+
+def broker_called(*, failed: bool) -> None:
+    """Count a failed call."""
+    FAILED_CALLS.record(failed)

@@ -18,12 +18,10 @@ from opentelemetry.sdk.metrics.export import (
     MetricsData,
     NumberDataPoint,
     PeriodicExportingMetricReader,
-    ScopeMetrics,
     Sum,
 )
 from opentelemetry.sdk.metrics.export import Histogram as HistogramData
 from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, Resource
-from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from .instruments import Counter, Histogram, instruments
 
@@ -34,20 +32,30 @@ DELTA = {"delta", "lowmemory"}
 class MetricExporter(OTLPMetricExporter):
     """Adds our own instruments to those of the SDK."""
 
-    def __init__(self, scope: InstrumentationScope) -> None:
+    def __init__(self, name: str) -> None:
         super().__init__()
-        self.scope = scope
+        self.name = name
+        self.process = os.getpid()
         preference = os.environ.get("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "")
         self.is_delta = preference.strip().lower() in DELTA
 
     def export(self, metrics_data: MetricsData, *args: Any, **kwargs: Any) -> MetricExportResult:
-        """Export all metrics."""
+        """Export all metrics; do nothing in a fork, in which the SDK's thread runs, too."""
+        if os.getpid() != self.process:
+            return MetricExportResult.SUCCESS
         now = time_ns()
         found = [self.convert(instrument, now) for instrument in instruments]
-        scope_metrics = ScopeMetrics(self.scope, [metric for metric in found if metric], "")
+        own = [metric for metric in found if metric]
         (sdk,) = metrics_data.resource_metrics
-        all_metrics = replace(sdk, scope_metrics=[*sdk.scope_metrics, scope_metrics])
-        return super().export(MetricsData([all_metrics]), *args, **kwargs)
+        # Of two scopes with the same name the SDK would export one.
+        scopes = [
+            replace(scope, metrics=[*scope.metrics, *own])
+            if scope.scope.name == self.name
+            else scope
+            for scope in sdk.scope_metrics
+        ]
+        all_metrics = MetricsData([replace(sdk, scope_metrics=scopes)])
+        return super().export(all_metrics, *args, **kwargs)
 
     def convert(self, instrument: Histogram, now: int) -> Metric | None:
         """Return the metric of an instrument, or None if it has no values."""
@@ -86,19 +94,21 @@ class MetricExporter(OTLPMetricExporter):
         return Metric(instrument.name, instrument.description, instrument.unit, data)
 
 
-def create_meters(resource: Resource, scope: InstrumentationScope) -> MeterProvider:
-    """Start the export of this process, which is not to be forked.
+def create_meters(resource: Resource, name: str, *, is_forked: bool) -> MeterProvider:
+    """Start the export of this process.
 
     Its values are a series of their own, so its resource needs an ID of its own: the SDK's is the
-    same for all forks (1.45.2).
+    same for all forks (1.45.2). The provider for other code is set once, so not in a process whose
+    forks export metrics of their own.
     """
     own = Resource({SERVICE_INSTANCE_ID: str(uuid4())})
-    reader = PeriodicExportingMetricReader(MetricExporter(scope))
+    reader = PeriodicExportingMetricReader(MetricExporter(name))
     provider = MeterProvider([reader], resource.merge(own), shutdown_on_exit=False)
-    metrics.set_meter_provider(provider)
+    if not is_forked:
+        metrics.set_meter_provider(provider)
     started = monotonic()
     # The SDK exports nothing if it has no instrument of its own.
-    provider.get_meter(scope.name).create_observable_gauge(
+    provider.get_meter(name).create_observable_gauge(
         "process.uptime",
         [lambda _: [Observation(monotonic() - started)]],
         "s",

@@ -7,9 +7,9 @@ from typing import Any
 from wsgiref.types import WSGIEnvironment
 
 from flask import Flask
-from opentelemetry.context import attach, detach
+from opentelemetry.context import Context, attach, detach
 from opentelemetry.metrics import Observation
-from opentelemetry.trace import Span, SpanKind, get_current_span, set_span_in_context
+from opentelemetry.trace import Span, SpanKind, get_current_span
 
 from ..conventions import (
     BUCKETS,
@@ -22,7 +22,7 @@ from ..conventions import (
 from .database import observe_pool
 # {% endif %}
 from .instruments import Counter, Histogram
-from .tracing import NO_PARENT, UnsampledSpan, propagator, tracing
+from .tracing import NO_PARENT, SPAN_KEY, UnsampledSpan, propagator, tracing
 
 # Requests for these paths have no span.
 UNTRACED_PREFIX = "/health/"
@@ -89,7 +89,7 @@ def request_started(environ: WSGIEnvironment) -> None:
         span = tracing.start_span(SpanKind.SERVER, caller.get_span_context())
     else:
         span = tracing.start_span(SpanKind.SERVER)
-    environ[SPAN] = span, attach(set_span_in_context(span, NO_PARENT))
+    environ[SPAN] = span, attach(Context({SPAN_KEY: span}))
 
 
 def request_finished(
@@ -107,14 +107,21 @@ def request_finished(
     method = get_method(environ)
     REQUESTS.record(seconds, method, route, status)
     # {% if cookiecutter.__cache %}
-    for name, result in CACHE_RESULTS.items():
-        if name in metrics:
-            CACHE.record(metrics[name], result)
+    if metrics:
+        count_cache_operations(metrics)
     # {% endif %}
     if span.is_recording():
         end_span(environ, span, method, route, status)
 
 
+# {% if cookiecutter.__cache %}
+def count_cache_operations(metrics: Mapping[str, float]) -> None:
+    """Count the cache operations of a log line."""
+    for name in CACHE_RESULTS.keys() & metrics.keys():
+        CACHE.record(metrics[name], CACHE_RESULTS[name])
+
+
+# {% endif %}
 def end_span(environ: WSGIEnvironment, span: Any, method: str, route: str, status: int) -> None:
     """End the span of a request. Its name is the method if there is no route."""
     name = "HTTP" if method == "_OTHER" else method
