@@ -236,8 +236,8 @@ def package_of(project: Path) -> str:
 def variables_of(project: Path, endpoint: str) -> dict[str, str]:
     """Return the variables of a process that exports to an endpoint."""
     limits = dict.fromkeys(("RATE_LIMIT", "RATE_LIMIT_WRITES"), "100000/second")
-    variables = {"FLASK_TESTING": "1", "PYTHONPATH": str(project / "src"), "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}
-    return {**limits, **variables}
+    variables = {"FLASK_TESTING": "1", "PYTHONPATH": str(project / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
+    return {**limits, **variables, "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}
 
 
 def add_view(workspace: Path) -> None:
