@@ -1,5 +1,6 @@
 """Metrics of real servers: all processes together count each request once, also after they were replaced."""
 
+import re
 import signal
 import subprocess
 import time
@@ -86,8 +87,19 @@ SERVED = [
     with_prometheus(next(row for row in TOKEN_COMBINATIONS if row.options["wsgi_server"] == server))
     for server in OPTIONS["wsgi_server"]
 ]
+# It serves the metrics on a port of their own.
+UWSGI_PROTOCOL = with_prometheus(
+    next(
+        row
+        for row in TOKEN_COMBINATIONS
+        if (row.options["wsgi_server"], row.options["reverse_proxy"]) == ("uwsgi", "nginx")
+    )
+)
 # The class of gunicorn's workers; other servers ignore it.
-WORKERS = [(row, "gthread") for row in SERVED] + [(SERVED[0], "gevent")]
+WORKERS = [
+    *((row, "gthread") for row in {row.id: row for row in [*SERVED, UWSGI_PROTOCOL]}.values()),
+    (SERVED[0], "gevent"),
+]
 
 
 @pytest.mark.parametrize(
@@ -126,9 +138,12 @@ def test_all_processes_count_each_request_also_after_a_reload(
         assert found["http_server_threads"] > 0
         forwarded: dict[str, Any] = {"X-Forwarded-For": "127.0.0.1"}
         assert server.request("/metrics", **forwarded).status == 403
+        if server.protocol == "uwsgi":
+            # The port of the metrics serves nothing else.
+            assert [fetch(f"http://{bind}{path}").status for path in ("/health/live", "//metrics")] == [404, 404]
     slots = {path.stem.rpartition("_")[2] for path in tmp_path.glob("metrics/*/*.db")}
     assert len(slots) <= 5
-    assert "/metrics" not in (tmp_path / "log").read_text(encoding="utf-8")
+    assert not re.search(r'GET /metrics|"/metrics', (tmp_path / "log").read_text(encoding="utf-8"))
 
 
 @parametrize_combinations([with_prometheus(combination) for combination in QUEUED])
