@@ -23,7 +23,8 @@ from tests.matrix import MONITORED, TEMPLATE, TOKEN_COMBINATIONS, parametrize_co
 from tests.monitoring import SPEED, Monitoring, exporters, scale
 from tests.proxies import Nginx, private_folder
 from tests.services import PostgreSQL, Redis, fetch, free_port, program, serving, wait_until
-from tests.test_queues import JobsProject, brokers, deployed  # noqa: F401
+from tests.test_monitoring import with_prometheus
+from tests.test_queues import JobsProject, brokers, combination_with, deployed  # noqa: F401
 
 RULES = Path(__file__).with_name("data") / "rules"
 # The combination whose alerts and panels are seen on a running stack.
@@ -447,3 +448,17 @@ def test_alerts_fire_and_panels_have_data(deployed: JobsProject, tmp_path: Path)
             stack.wait_for_alerts("CacheDown", "BrokerUnavailable", "DatabaseDown")
         stack.services["web"].close()
         stack.wait_for_alerts(*expected)
+
+
+@parametrize_combinations([with_prometheus(combination_with("celery-rabbitmq"))])
+def test_backlog_without_a_worker_fires_with_rabbitmq(deployed: JobsProject, tmp_path: Path) -> None:  # noqa: F811
+    """A job that no worker takes causes the alert, and no other queue does."""
+    bind = f"127.0.0.1:{free_port()}"
+    monitoring = Monitoring(deployed.folder, tmp_path, {"scheduler": [bind], "blackbox": [bind]})
+    deployed.enqueue("low 1")
+    with (
+        deployed.running("scheduler", METRICS_FOLDER=str(tmp_path / "metrics"), METRICS_BIND=bind),
+        monitoring.running(),
+    ):
+        wait_until(lambda: "QueueBacklog" in monitoring.alerts(), timeout=60)
+        assert [alert["labels"]["queue"] for alert in monitoring.alerts()["QueueBacklog"]] == ["low"]
