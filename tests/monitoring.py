@@ -120,6 +120,17 @@ class Monitoring:
 
 
 @contextmanager
+def small_disk(folder: Path, *, kilobytes: int) -> Iterator[None]:
+    """Mount a file system of this size in memory within a `with` block."""
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", folder], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+@contextmanager
 def exporters(
     commands: Mapping[str, list[str]], folder: Path, variables: Mapping[str, str]
 ) -> Iterator[dict[str, int]]:

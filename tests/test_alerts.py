@@ -20,7 +20,7 @@ from scripts.draw_dashboard import draw
 from tests import certificates
 from tests.deployed_project import ALLOW_ANONYMOUS
 from tests.matrix import MONITORED, TEMPLATE, TOKEN_COMBINATIONS, parametrize_combinations
-from tests.monitoring import SPEED, Monitoring, exporters, scale
+from tests.monitoring import SPEED, Monitoring, exporters, scale, small_disk
 from tests.proxies import Nginx, private_folder
 from tests.services import PostgreSQL, Redis, fetch, free_port, program, serving, wait_until
 from tests.test_monitoring import with_prometheus
@@ -219,7 +219,7 @@ class Stack:
             self.proxy = Nginx(project.folder, stack.enter_context(private_folder()), application)
             stack.enter_context(self.proxy.running())
             self.site = f"http://127.0.0.1:{self.proxy.http}"
-            stack.enter_context(small_disk(folder / "disk"))
+            stack.enter_context(small_disk(folder / "disk", kilobytes=1024))
             redis = {"cache": self.cache.port, "broker": project.broker.port}
             commands = {
                 "database": ["prometheus-postgres-exporter"],
@@ -344,17 +344,6 @@ class Stack:
                 yield
             finally:
                 done.set()
-
-
-@contextmanager
-def small_disk(folder: Path) -> Iterator[None]:
-    """Mount a file system of 1 MB in memory."""
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], check=True)
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", folder], check=True)
 
 
 @contextmanager
