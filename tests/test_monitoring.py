@@ -168,7 +168,7 @@ def test_full_disk_ends_no_process(project: Path, venv_bin: Path, tmp_path: Path
 @parametrize_combinations([DEFAULT])
 @pytest.mark.usefixtures("combination")
 def test_10000_paths_methods_and_hosts_make_no_labels(project: Path, venv_bin: Path, tmp_path: Path) -> None:
-    """What clients choose is no label of any metric."""
+    """Clients choose no label of any metric."""
     settings = SETTINGS | {"DATABASE_URL": f"sqlite:///{tmp_path}/sqlite3", "METRICS_FOLDER": str(tmp_path)}
     settings |= dict.fromkeys(("RATE_LIMIT", "RATE_LIMIT_WRITES"), "100000/second")
     number, *added = run_script(project, venv_bin, MANY_LABELS, **settings).split()
