@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import authentication, queries, render_time, report, startup, web
+from benchmarks import authentication, monitoring, queries, render_time, report, startup, web
 from benchmarks.measurements import Measurement
 from benchmarks.projects import Project, make_environment
 from benchmarks.render_time import TEMPLATE
@@ -40,6 +40,7 @@ def main() -> None:
         database = postgresql.create_database().url
         servers = web.Servers(database, stack.enter_context(Redis.running()).url)
         auth = authentication.measure(folder, programs, rounds, postgresql, **servers.settings)
+        costs = monitoring.measure(folder, programs, rounds, **servers.settings)
         default = projects["gunicorn"]
         default.seed(PRODUCTS, **servers.settings)
         responses, settings, bars = web.measure(projects, servers, rounds, seconds, is_long=is_long)
@@ -52,7 +53,11 @@ def main() -> None:
     results = dict(zip(KEYS, measurements, strict=True))
     numbered = {
         f"{kind}{number}": one
-        for kind, some in (("s", settings), ("auth", auth.measurements))
+        for kind, some in (
+            ("s", settings),
+            ("auth", auth.measurements),
+            ("mon", [cost.measurement for cost in costs]),
+        )
         for number, one in enumerate(some, 1)
     }
     for key, one in (results | numbered).items():
@@ -62,6 +67,7 @@ def main() -> None:
         results,
         settings,
         auth,
+        costs,
         PICTURE,
         command="make bench" + " ARGS=--long" * is_long,
         when=began.date().isoformat(),

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from benchmarks.authentication import Authentication
 from benchmarks.measurements import Bar, Measurement
+from benchmarks.monitored import REQUESTS
+from benchmarks.monitoring import Cost
 
 # Pixels: height of a bar with its margin, width of the chart, width of the labels, length of the longest bar.
 ROW_HEIGHT, CHART_WIDTH, LABEL_WIDTH, MAX_BAR_LENGTH = 24, 760, 290, 330
@@ -39,7 +41,7 @@ The project on gunicorn, with one setting changed.
 
 | setting | ratio | medians |
 |---|---|---|
-{settings}{authentication}"""
+{settings}{authentication}{monitoring}"""
 AUTHENTICATION = """
 ## Authentication
 
@@ -54,6 +56,16 @@ Import of the application and `create_app()`, with the peak memory of the proces
 | `auth` | modules | CPU | memory | packages that `none` does not import |
 |---|---|---|---|---|
 {imports}"""
+MONITORING = """
+## Monitoring
+
+A request for small JSON to projects with these values of `monitoring` and `error_tracking`: CPU time and instructions
+in percent more than without both, the memory of the process (RSS) and of an additional worker (PSS). Each project has
+one process, and all alternate, {rounds} rounds of {requests:,} requests. Exports go to a receiver on the same machine.
+
+| | CPU | goal | median | instructions | process | worker |
+|---|---|---|---|---|---|---|
+{costs}"""
 
 
 def describe_machine() -> str:
@@ -93,6 +105,7 @@ def render_page(
     measurements: dict[str, Measurement],
     settings: list[Measurement],
     authentication: Authentication,
+    costs: list[Cost],
     picture: str,
     **run: object,
 ) -> str:
@@ -101,7 +114,12 @@ def render_page(
         f"| {name} {table_cells(one)} {one.goal_text} | {one.medians} |\n" for name, one in measurements.items()
     )
     effects = "".join(f"{table_cells(one)} {one.medians} |\n" for one in settings)
-    tail = TAIL.format(picture=picture, settings=effects, authentication=render_authentication(authentication))
+    tail = TAIL.format(
+        picture=picture,
+        settings=effects,
+        authentication=render_authentication(authentication),
+        monitoring=render_monitoring(costs),
+    )
     return HEAD.format(**run) + goals + tail
 
 
@@ -113,6 +131,17 @@ def render_authentication(found: Authentication) -> str:
         for value, modules, milliseconds, megabytes, packages in found.imports
     )
     return AUTHENTICATION.format(measurements=measurements, imports=imports)
+
+
+def render_monitoring(costs: list[Cost]) -> str:
+    """Return the chapter about monitoring."""
+    rows = "".join(
+        f"{table_cells(one)} {one.goal_text} | {one.medians} | {cost.instructions:+.1f} % | {cost.process:.0f} MB "
+        f"| {cost.worker:.1f} MB |\n"
+        for cost in costs
+        for one in [cost.measurement]
+    )
+    return MONITORING.format(costs=rows, requests=REQUESTS, rounds=costs[0].rounds)
 
 
 def table_cells(one: Measurement) -> str:

@@ -18,6 +18,8 @@ from tests.services import fetch, free_port, program, serving
 SPEED = 60
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 INTERVAL = "500ms"
+# Names of an option in Debian 12.
+OLD_FLAGS = {"prometheus-apache-exporter": "--telemetry.address"}
 
 
 def scale(text: str) -> str:
@@ -120,6 +122,17 @@ class Monitoring:
 
 
 @contextmanager
+def small_disk(folder: Path, *, kilobytes: int) -> Iterator[None]:
+    """Mount a file system of this size in memory within a `with` block."""
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", folder], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+@contextmanager
 def exporters(
     commands: Mapping[str, list[str]], folder: Path, variables: Mapping[str, str]
 ) -> Iterator[dict[str, int]]:
@@ -129,9 +142,10 @@ def exporters(
         for name, (package, *options) in commands.items():
             ports[name] = free_port()
             address = f"127.0.0.1:{ports[name]}"
+            flag = OLD_FLAGS.get(package, "--web.listen-address")
             stack.enter_context(
                 serving(
-                    [program(package, package), f"--web.listen-address={address}", *options],
+                    [program(package, package), f"{flag}={address}", *options],
                     folder,
                     variables,
                     f"http://{address}/metrics",

@@ -246,7 +246,7 @@ class Apache(Proxy):
 
     def settings(self) -> dict[str, str]:
         """Return the settings that only Apache has."""
-        return {"SERVER_NAME": HOST, "RUN_ROOT": f"{self.folder}/run"}
+        return {"SERVER_NAME": HOST, "RUN_ROOT": f"{self.folder}/run", "STATUS_PORT": f"127.0.0.1:{self.status}"}
 
     def install(self) -> None:
         """Create the directory layout of the image."""

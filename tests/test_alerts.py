@@ -20,10 +20,11 @@ from scripts.draw_dashboard import draw
 from tests import certificates
 from tests.deployed_project import ALLOW_ANONYMOUS
 from tests.matrix import MONITORED, TEMPLATE, TOKEN_COMBINATIONS, parametrize_combinations
-from tests.monitoring import SPEED, Monitoring, exporters, scale
-from tests.proxies import Nginx, private_folder
+from tests.monitoring import SPEED, Monitoring, exporters, scale, small_disk
+from tests.proxies import Apache, Nginx, private_folder, send_request
 from tests.services import PostgreSQL, Redis, fetch, free_port, program, serving, wait_until
-from tests.test_queues import JobsProject, brokers, deployed  # noqa: F401
+from tests.test_monitoring import with_prometheus
+from tests.test_queues import JobsProject, brokers, combination_with, deployed  # noqa: F401
 
 RULES = Path(__file__).with_name("data") / "rules"
 # The combination whose alerts and panels are seen on a running stack.
@@ -218,7 +219,7 @@ class Stack:
             self.proxy = Nginx(project.folder, stack.enter_context(private_folder()), application)
             stack.enter_context(self.proxy.running())
             self.site = f"http://127.0.0.1:{self.proxy.http}"
-            stack.enter_context(small_disk(folder / "disk"))
+            stack.enter_context(small_disk(folder / "disk", kilobytes=1024))
             redis = {"cache": self.cache.port, "broker": project.broker.port}
             commands = {
                 "database": ["prometheus-postgres-exporter"],
@@ -267,27 +268,6 @@ class Stack:
             self.monitoring.import_history(last_week(project.folder.name))
             stack.enter_context(self.monitoring.running())
             yield
-
-    def assert_panels_have_data(self) -> None:
-        """Wait until each query of each panel returns a number."""
-        missing = {
-            target["expr"]
-            for path in (self.project.folder / "deploy" / "monitoring" / "dashboards").iterdir()
-            for panel in json.loads(path.read_text(encoding="utf-8"))["panels"]
-            for target in panel["targets"]
-        }
-        slug = self.project.folder.name
-
-        def complete() -> bool:
-            for expression in [*missing]:
-                scaled = scale(expression).replace("$service", slug).replace("$__rate_interval", "5s")
-                if self.monitoring.query(scaled):
-                    missing.remove(expression)
-            return not missing
-
-        with suppress(AssertionError):
-            wait_until(complete, timeout=30)
-        assert not missing, "\n".join(sorted(missing))
 
     def draw(self, name: str) -> None:
         """Draw a dashboard for the documentation."""
@@ -345,15 +325,26 @@ class Stack:
                 done.set()
 
 
-@contextmanager
-def small_disk(folder: Path) -> Iterator[None]:
-    """Mount a file system of 1 MB in memory."""
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], check=True)
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", folder], check=True)
+def assert_panels_have_data(monitoring: Monitoring, project: Path, name: str = "*") -> None:
+    """Wait until each query of each panel of these dashboards returns a number."""
+    missing = {
+        target["expr"]
+        for path in (project / "deploy" / "monitoring" / "dashboards").glob(f"{name}.json")
+        for panel in json.loads(path.read_text(encoding="utf-8"))["panels"]
+        for target in panel["targets"]
+    }
+    assert missing
+
+    def complete() -> bool:
+        for expression in [*missing]:
+            scaled = scale(expression).replace("$service", project.name).replace("$__rate_interval", "5s")
+            if monitoring.query(scaled):
+                missing.remove(expression)
+        return not missing
+
+    with suppress(AssertionError):
+        wait_until(complete, timeout=30)
+    assert not missing, "\n".join(sorted(missing))
 
 
 @contextmanager
@@ -393,7 +384,7 @@ def test_alerts_fire_and_panels_have_data(deployed: JobsProject, tmp_path: Path)
             stack.requests("/high", method="POST"),
         ):
             deployed.enqueue(*["low 1"] * 5, "always_failing", "high 1")
-            stack.assert_panels_have_data()
+            assert_panels_have_data(stack.monitoring, deployed.folder)
             stack.wait_for_alerts("Watchdog")
             # The causes of three exist from the beginning.
             assert stack.seen <= {"Watchdog", "CertificateExpiresSoon", "DeadLetters", "UnusualTraffic"}
@@ -447,3 +438,45 @@ def test_alerts_fire_and_panels_have_data(deployed: JobsProject, tmp_path: Path)
             stack.wait_for_alerts("CacheDown", "BrokerUnavailable", "DatabaseDown")
         stack.services["web"].close()
         stack.wait_for_alerts(*expected)
+
+
+@parametrize_combinations([with_prometheus(combination_with("celery-rabbitmq"))])
+def test_backlog_without_a_worker_fires_with_rabbitmq(deployed: JobsProject, tmp_path: Path) -> None:  # noqa: F811
+    """A job that no worker takes causes the alert, and no other queue does."""
+    bind = f"127.0.0.1:{free_port()}"
+    monitoring = Monitoring(deployed.folder, tmp_path, {"scheduler": [bind], "blackbox": [bind]})
+    deployed.enqueue("low 1")
+    with (
+        deployed.running("scheduler", METRICS_FOLDER=str(tmp_path / "metrics"), METRICS_BIND=bind),
+        monitoring.running(),
+    ):
+        wait_until(lambda: "QueueBacklog" in monitoring.alerts(), timeout=60)
+        assert [alert["labels"]["queue"] for alert in monitoring.alerts()["QueueBacklog"]] == ["low"]
+
+
+APACHE = with_prometheus(next(one for one in TOKEN_COMBINATIONS if one.options["reverse_proxy"] == "apache"))
+
+
+@parametrize_combinations([APACHE])
+@pytest.mark.usefixtures("combination")
+def test_panels_of_apache_have_data(project: Path, tmp_path: Path) -> None:
+    """The exporter reads numbers at a port of their own, which shows neither URLs of clients nor the site."""
+    with ExitStack() as stack:
+        apache = Apache(project, stack.enter_context(private_folder()), f"127.0.0.1:{free_port()}")
+        stack.enter_context(apache.running())
+        status = f"http://{apache.variables['STATUS_PORT']}/server-status"
+        command = ["prometheus-apache-exporter", f"--scrape_uri={status}?auto"]
+        ports = stack.enter_context(exporters({"proxy": command}, tmp_path, {}))
+        targets = {"proxy": [f"127.0.0.1:{ports['proxy']}"], "blackbox": ["127.0.0.1:1"]}
+        monitoring = Monitoring(project, tmp_path, targets)
+        stack.enter_context(monitoring.running())
+        for _ in range(5):
+            # Nothing responds behind Apache.
+            assert send_request(apache.http, "/secret?token=x").status == 503
+            time.sleep(0.5)
+        assert_panels_have_data(monitoring, project, "apache")
+        assert fetch(f"{status}?auto").status == 200
+        assert "/secret" not in fetch(f"{status}?auto").text
+        assert [fetch(f"{status}{rest}").status for rest in ("", "?auto&x", "/", "/../secret")] == [403, 403, 404, 404]
+        assert send_request(apache.http, "/server-status?auto").status == 503
+        assert {line["path"] for line in apache.access_log()} == {"/secret", "/server-status"}

@@ -100,6 +100,9 @@ def test_open_operations_are_logged(
     assert line["level"] == "warning"
     assert "POST /here" in line["operations"]
     assert not any(operation.startswith("GET") for operation in line["operations"])
+    # {% if cookiecutter.__web_vitals %}
+    assert "POST /web-vitals" not in line["operations"]
+    # {% endif %}
 
 
 def test_url_prefix_is_part_of_each_url(make_app: Callable[..., Flask]) -> None:

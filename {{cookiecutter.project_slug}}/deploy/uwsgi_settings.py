@@ -29,6 +29,13 @@ reload-mercy = {settings.WEB_TIMEOUT}
 worker-reload-mercy = {settings.WEB_TIMEOUT}
 """)
 # {% if cookiecutter.__uwsgi_metrics %}
-# Prometheus does not speak the uwsgi protocol.
+# Prometheus does not speak the uwsgi protocol. This socket serves no other path.
 sys.stdout.write(f"http-socket = {settings.METRICS_BIND}\n")
+_, _, port = settings.METRICS_BIND.rpartition(":")
+sys.stdout.write("route-if-not = equal:${SERVER_PORT};" + port + " goto:application\n")
+sys.stdout.write("""
+route-if = equal:${PATH_INFO};/metrics goto:application
+route-run = break:404 Not Found
+route-label = application
+""")
 # {% endif %}

@@ -2,6 +2,7 @@ import re
 from typing import Any
 
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 
 VITALS: dict[str, Any] = {
@@ -36,6 +37,16 @@ def test_unknown_routes_share_one_label(client: FlaskClient) -> None:
         vitals = {**VITALS, "route": f"/unknown/{number}"}
         assert client.post("/web-vitals", json=vitals).status_code == 204
     assert read(client, "web_vitals_lcp_seconds_count").keys() - routes <= {""}
+
+
+def test_routes_are_listed_once(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    lists = []
+    iter_rules = app.url_map.iter_rules
+    monkeypatch.setattr(app.url_map, "iter_rules", lambda: lists.append(1) or iter_rules())
+    client = app.test_client()
+    for _ in range(3):
+        assert client.post("/web-vitals", json=VITALS).status_code == 204
+    assert len(lists) == 1
 
 
 def test_missing_metrics_are_not_stored(client: FlaskClient) -> None:

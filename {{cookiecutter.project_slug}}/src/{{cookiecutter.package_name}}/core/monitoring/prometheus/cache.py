@@ -18,9 +18,9 @@ CIRCUIT = get_value(
 
 def count_cache_operations(metrics: Mapping[str, float]) -> None:
     """Count the operations that were added up in `metrics`."""
-    for name, counter in RESULTS.items():
-        if name in metrics:
-            counter.inc(metrics[name])
+    for name, amount in metrics.items():
+        if counter := RESULTS.get(name):
+            counter.inc(amount)
 
 
 def cache_failed() -> None:

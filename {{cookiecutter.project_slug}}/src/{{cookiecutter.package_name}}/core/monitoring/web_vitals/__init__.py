@@ -18,6 +18,7 @@ from ...access import allow_anonymous
 from ...rate_limiting import rate_limit
 from .. import Histogram
 
+EXTENSION = "web_vitals"
 MAX_BYTES = 1000
 
 TIMES = {
@@ -78,11 +79,18 @@ def record() -> tuple[str, int]:
         vitals = msgspec.json.decode(request.get_data(), type=WebVitals)
     except msgspec.DecodeError as error:
         raise BadRequest(str(error)) from None
-    known = {rule.rule for rule in current_app.url_map.iter_rules()}
-    route = vitals.route if vitals.route in known else ""
+    route = vitals.route if vitals.route in get_routes(current_app) else ""
     for name, histogram in TIMES.items():
         if (milliseconds := getattr(vitals, name)) is not None:
             histogram.labels(route).observe(milliseconds / 1000)
     if vitals.cls is not None:
         SHIFTS.labels(route).observe(vitals.cls)
     return "", 204
+
+
+def get_routes(app: Flask) -> set[str]:
+    """Return the rules of all views, which are complete before the first request."""
+    if EXTENSION not in app.extensions:
+        app.extensions[EXTENSION] = {rule.rule for rule in app.url_map.iter_rules()}
+    routes: set[str] = app.extensions[EXTENSION]
+    return routes
