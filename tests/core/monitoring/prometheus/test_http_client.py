@@ -2,6 +2,8 @@ from prometheus_client import REGISTRY
 
 from {{ cookiecutter.package_name }}.core.monitoring import (
     call_finished,
+)
+from {{ cookiecutter.package_name }}.core.monitoring.conventions import (
     name_hosts,
 )
 

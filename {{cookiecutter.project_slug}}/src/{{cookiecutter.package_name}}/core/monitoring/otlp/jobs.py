@@ -5,8 +5,11 @@ from contextlib import contextmanager
 from functools import wraps
 # {% if cookiecutter.__rq_telemetry %}
 from tempfile import TemporaryFile
+from typing import Any, Self
 # {% endif %}
+# {% if not cookiecutter.__rq_telemetry %}
 from typing import Any
+# {% endif %}
 
 # {% if cookiecutter.__celery %}
 from celery.signals import worker_process_init, worker_process_shutdown
@@ -98,7 +101,7 @@ def stop_process(**_: Any) -> None:
 class JobProcess:
     """The process of a job. It ends with the job, so the worker exports its metrics."""
 
-    def __enter__(self) -> "JobProcess":
+    def __enter__(self) -> Self:
         """Open the file that the process inherits."""
         self.file = TemporaryFile("w+")
         return self
