@@ -1,5 +1,4 @@
 import logging
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -123,7 +122,7 @@ def test_panel_is_missing_without_debug_mode(make_app: Callable[..., Flask]) -> 
 
 
 def test_production_does_not_import_the_panel() -> None:
-    variables = {**os.environ, "FLASK_TESTING": "1", "PYTHONPATH": "src"}
+    variables = {"FLASK_TESTING": "1", "PYTHONPATH": "src"}
     command = [sys.executable, "-c", IMPORTED]
     result = subprocess.run(command, check=True, env=variables, capture_output=True, text=True)
     assert result.stdout.split() == ["False", "True"]

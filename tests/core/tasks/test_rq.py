@@ -11,6 +11,7 @@ import pytest
 from flask import Flask
 from redis import Redis
 from rq import SimpleWorker
+from rq import Worker as RQWorker
 from rq.cron import CronScheduler
 from rq.exceptions import DequeueTimeout
 from rq.job import Job, Retry
@@ -52,7 +53,7 @@ def stop_worker() -> None:
 @pytest.fixture
 def run_jobs(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
     """Run all jobs in this process, so that coverage counts them."""
-    monkeypatch.setattr(Worker, "execute_job", SimpleWorker.execute_job)
+    monkeypatch.setattr(RQWorker, "execute_job", SimpleWorker.execute_job)
     monkeypatch.setattr(Worker, "_start_scheduler", Mock())
     monkeypatch.setattr(rq_worker, "POLL_INTERVAL", 0.001)
 
