@@ -180,7 +180,7 @@ def test_monitoring_is_contained(combination: Combination, project: Path, read: 
         "database-exporter": options["database"] in ("postgresql", "mysql"),
         "cache-exporter": options["cache"] in ("redis", "memcached"),
         "broker-exporter": options["task_queue"] in ("celery-redis", "rq-redis"),
-        "proxy-exporter": options["reverse_proxy"] == "nginx",
+        "proxy-exporter": options["reverse_proxy"] in ("nginx", "apache"),
     }
     always = {"prometheus", "alertmanager", "grafana", "blackbox-exporter", "node-exporter"}
     assert services.keys() == always | {name for name, is_expected in exporters.items() if is_expected}
