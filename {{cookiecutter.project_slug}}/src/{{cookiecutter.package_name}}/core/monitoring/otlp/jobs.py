@@ -6,8 +6,7 @@ from functools import wraps
 # {% if cookiecutter.__rq_telemetry %}
 from tempfile import TemporaryFile
 from typing import Any, Self
-# {% endif %}
-# {% if not cookiecutter.__rq_telemetry %}
+# {% else %}
 from typing import Any
 # {% endif %}
 
