@@ -40,9 +40,9 @@ def main() -> None:
         database = postgresql.create_database().url
         servers = web.Servers(database, stack.enter_context(Redis.running()).url)
         auth = authentication.measure(folder, programs, rounds, postgresql, **servers.settings)
-        costs = monitoring.measure(folder, programs, rounds, **servers.settings)
         default = projects["gunicorn"]
         default.seed(PRODUCTS, **servers.settings)
+        costs = monitoring.measure(folder, programs, rounds, **servers.settings)
         responses, settings, bars = web.measure(projects, servers, rounds, seconds, is_long=is_long)
         measurements = [
             *responses,
