@@ -34,6 +34,7 @@ def guard(plain: Flask, monkeypatch: pytest.MonkeyPatch) -> WorkerGuard:
     guard = WorkerGuard(plain, 1, 0.1)
     monkeypatch.setattr(guard, "watch", lambda: None)
     plain.wsgi_app = guard  # type: ignore[method-assign]
+    plain.extensions["worker_threads"] = guard
     return guard
 
 
