@@ -223,10 +223,10 @@ def _with_token(combination: Combination) -> Combination:
     return replace(combination, id=f"{combination.id}-with-token", options={**combination.options, "auth": "jwt"})
 
 
-# For tests in production mode that send requests to protected views: a token needs no login and no user. The tests of
-# logins are in tests/core/auth.
 # Combinations with Prometheus, whose files and containers have tests of their own.
 MONITORED = [combination for combination in COMBINATIONS if combination.options["monitoring"] == "prometheus"]
+# For tests in production mode that send requests to protected views: a token needs no login and no user. The tests of
+# logins are in tests/core/auth.
 TOKEN_COMBINATIONS = [_with_token(combination) for combination in COMBINATIONS]
 DEFAULT_WITH_TOKEN = TOKEN_COMBINATIONS[0]
 
