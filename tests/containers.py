@@ -38,7 +38,10 @@ ROOT_FILE_SYSTEMS = {
             *("rabbitmq-server", "redis-server"),
         ],
     ),
+    # A bare server, of the oldest release that docs/deployment.md names.
+    "machine": ("bookworm", ["ca-certificates", "dbus", "openssh-server", "systemd", "systemd-sysv"]),
 }
+IMAGES = ("python", "servers")
 DATA_FOLDERS = ["var/lib/mysql", "var/lib/mariadb", "var/lib/postgresql"]
 EXCLUDED_PATHS = ["/usr/share/doc/*", "/usr/share/locale/*", "/usr/share/man/*"]
 # crun does not support hybrid control groups, and systemd may be missing.
@@ -77,7 +80,14 @@ class Engine:
         options = [f"--{option}={folder / name}" for option, name in own.items()]
         self.command: list[str | Path] = [program("podman", "podman"), *options]
         inherited = {name: os.environ[name] for name in ("HOME", "PATH") if name in os.environ}
-        self.env = {**inherited, "CONTAINERS_CONF": str(folder / "containers.conf"), "TMPDIR": str(folder)}
+        # Registries that tests start have no TLS.
+        (folder / "registries.conf").write_text('[[registry]]\nlocation = "127.0.0.1"\ninsecure = true\n')
+        self.env = {
+            **inherited,
+            "CONTAINERS_CONF": str(folder / "containers.conf"),
+            "CONTAINERS_REGISTRIES_CONF": str(folder / "registries.conf"),
+            "TMPDIR": str(folder),
+        }
         self.built: set[str] = set()
 
     def try_podman(self, *words: str | Path) -> subprocess.CompletedProcess[str]:
@@ -93,9 +103,9 @@ class Engine:
 
     def import_roots(self, cache: Path) -> None:
         """Create the root file systems that are missing in the cache, and import them."""
-        with ThreadPoolExecutor(len(ROOT_FILE_SYSTEMS)) as pool:
-            roots = pool.map(lambda name: create_root(cache, name), ROOT_FILE_SYSTEMS)
-        for name, root in zip(ROOT_FILE_SYSTEMS, roots, strict=True):
+        with ThreadPoolExecutor(len(IMAGES)) as pool:
+            roots = pool.map(lambda name: create_root(cache, name), IMAGES)
+        for name, root in zip(IMAGES, roots, strict=True):
             self.podman("import", "--quiet", root, f"localhost/debian-{name}")
 
     def probe(self) -> None:
@@ -115,7 +125,8 @@ class Engine:
 
     def build_fake_image(self, image: str) -> None:
         """Build and tag a fake of an official image, such as postgres:18."""
-        target = image.partition(":")[0]
+        name = image.partition(":")[0]
+        target = name.rpartition("/")[2]
         if target not in self.built:
             context = self.folder / "fake_images"
             shutil.copytree(FAKE_IMAGES, context, dirs_exist_ok=True)
@@ -125,7 +136,9 @@ class Engine:
             squash = ["--squash-all"] if target == "python" else []
             self.build(context, target, f"localhost/fake-{target}", *squash)
             self.built.add(target)
-        self.podman("tag", f"localhost/fake-{target}", f"docker.io/library/{image}")
+        self.podman(
+            "tag", f"localhost/fake-{target}", f"docker.io/{image}" if "/" in name else f"docker.io/library/{image}"
+        )
 
     def build(self, context: Path, target: str, tag: str, *words: str) -> None:
         """Build an image."""
@@ -215,6 +228,16 @@ def private_engine(cache: Path) -> Iterator[Engine]:
             engine.clean()
 
 
+@pytest.fixture(scope="session")
+def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
+    """Provide a container engine for the whole test session. Its tests are in the xdist group `containers`."""
+    if os.geteuid() != 0:
+        pytest.skip("containers take root: sudo make test ARGS=tests/test_containers.py")
+    assert request.config.cache
+    with private_engine(Path(request.config.cache.mkdir("containers"))) as engine:
+        yield engine
+
+
 class Project:
     """A project in containers."""
 
@@ -262,14 +285,15 @@ class Project:
             "RESOLVERS": f"{networks['front']}.1",
         }
 
-    def build(self) -> None:
+    def build(self, *, with_servers: bool = True) -> None:
         """Lock the dependencies and build the images with podman, since Compose would need BuildKit."""
         uv = Path(sys.executable).with_name("uv")
         words = [uv, "lock", "--quiet", "--python", sys.executable]
         subprocess.run(list(map(str, words)), check=True, cwd=self.folder)
         dockerfile = (self.folder / "Dockerfile").read_text(encoding="utf-8")
         images = [line.split()[1] for line in dockerfile.splitlines() if line.startswith("FROM ")]
-        images += [service["image"] for service in self.services.values() if "build" not in service]
+        if with_servers:
+            images += [service["image"] for service in self.services.values() if "build" not in service]
         for image in sorted({image for image in images if ":" in image}):
             self.engine.build_fake_image(image)
         self.images = {

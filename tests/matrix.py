@@ -190,10 +190,12 @@ def _files_of(name: str, value: Value) -> int:
 def _combinations() -> list[Combination]:
     default = {name: values[0] for name, values in OPTIONS.items()}
     minimal = {
-        name: next((value for value in (False, "none") if value in values), values[-1])
+        name: next((value for value in (False, "none", "compose") if value in values), values[-1])
         for name, values in OPTIONS.items()
     }
     full = {name: max(values, key=lambda value: _files_of(name, value)) for name, values in OPTIONS.items()}
+    # Other deployments conflict with values that have more files.
+    full["deployment"] = default["deployment"]
     selected = {"default": default, "minimal": minimal, "full": full}
     for name, answers in PRESETS.items():
         if default | answers not in selected.values():

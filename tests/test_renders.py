@@ -42,7 +42,15 @@ PARSERS: dict[str, Callable[[str], object]] = {
 }
 LINK = re.compile(r"\]\(\s*<?([^)\s>]+)>?[^)]*\)|^\[[^\]]+\]:\s*(\S+)", re.MULTILINE)
 # Servers and workers import these modules by name.
-ENTRY_POINTS = ("wsgi", "worker", "celeryconfig", "cron_config", "core.tasks.celery_beat")
+ENTRY_POINTS = (
+    "wsgi",
+    "worker",
+    "celeryconfig",
+    "cron_config",
+    "core.tasks.celery_beat",
+    "lambda_commands",
+    "lambda_handler",
+)
 # These files contain the answers and the text of the license.
 VOCABULARY_EXEMPT = (".template.yaml", "LICENSE")
 

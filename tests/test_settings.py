@@ -1,6 +1,5 @@
 """Tests of settings: invalid values are reported in one line, and all settings are documented."""
 
-import ast
 import json
 import re
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ import pytest
 from tests.application_servers import SETTINGS
 from tests.conftest import Run
 from tests.matrix import COMBINATIONS, DEFAULT, Combination, Value, parametrize_combinations
+from tests.settings import setting_names
 
 # Typing errors, unescaped passwords, and values for other programs.
 INVALID_VALUES = [
@@ -132,22 +132,9 @@ NAME = re.compile(r"#?([A-Z][A-Z0-9_]*)=")
 FLASK = {"FLASK_APP", "FLASK_TESTING"}
 
 
-def fields(project: Path) -> set[str]:
-    """Return the environment variables of the settings."""
-    (config,) = project.glob("src/*/config.py")
-    names: set[str] = set()
-    renamed: dict[str, str] = {}
-    for node in ast.parse(config.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.ClassDef) and node.name == "Settings":
-            names = {ast.unparse(line.target) for line in node.body if isinstance(line, ast.AnnAssign)}
-        elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "ENV_NAMES":
-            renamed = ast.literal_eval(node.value)
-    return {renamed.get(name, name) for name in names}
-
-
 def find_undocumented(project: Path) -> Iterator[str]:
     """Yield settings that `.env.example` does not have or explain, and names that are not settings."""
-    settings = fields(project)
+    settings = setting_names(project)
     compose = "".join(path.read_text(encoding="utf-8") for path in project.glob("compose*.yaml"))
     known = settings | FLASK | {*re.findall(r"\$\{([A-Z][A-Z0-9_]*)", compose)}
     found: set[str] = set()
@@ -165,7 +152,7 @@ def find_undocumented(project: Path) -> Iterator[str]:
 @parametrize_combinations()
 def test_every_setting_is_documented(project: Path) -> None:
     """`.env.example` has exactly the settings of `config.py`, each with a comment."""
-    assert len(fields(project)) > 10
+    assert len(setting_names(project)) > 10
     assert [*find_undocumented(project)] == []
 
 

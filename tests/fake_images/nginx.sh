@@ -1,7 +1,5 @@
 #!/bin/sh
-# Fill in the templates, and serve.
+# Render the templates, and serve.
 set -e
-for template in /etc/nginx/templates/*.template; do
-    envsubst "$(printf '${%s} ' $(env | cut -d= -f1))" < "$template" > "/etc/nginx/conf.d/$(basename "$template" .template)"
-done
+/docker-entrypoint.d/20-envsubst-on-templates.sh
 exec "$@"

@@ -1,5 +1,8 @@
 """Start granian: `python deploy/granian_server.py`. Settings are in the environment."""
 
+# {% if cookiecutter.deployment == "systemd" %}
+import os
+# {% endif %}
 import signal
 import socket
 import sys
@@ -36,6 +39,17 @@ class Server(MPServer):
 
         By default each worker has its own, whose connections the kernel resets when it ends.
         """
+        # {% if cookiecutter.deployment == "systemd" %}
+        if os.environ.get("LISTEN_PID") == str(os.getpid()):
+            # systemd holds the socket (sd_listen_fds(3)), so granian must not delete its file.
+            self._sso = socket.socket(fileno=3)
+            is_unix = self._sso.family == socket.AF_UNIX
+            # The constructor is undocumented: workers receive the holder through it.
+            holder = import_module("granian.net").SocketHolder
+            self._shd, self._ssp = holder(3, is_unix, self.backlog), None
+            self.bind_uds = None
+            return
+        # {% endif %}
         super()._init_shared_socket()  # type: ignore[no-untyped-call]
         if self._ssp:
             self._shd, self._ssp = self._ssp.build(), None

@@ -1,14 +1,18 @@
-"""Health check of the container: exit with 0 if the application server responds."""
+"""Health check of the container: exit with 0 if the application server responds.
+
+The argument is the path to request, by default `/health/live`.
+"""
 
 import os
 import socket
 import struct
 import sys
 
+PATH = (sys.argv[1] if sys.argv[1:] else "/health/live").encode()
 VARIABLES = {
     b"REQUEST_METHOD": b"GET",
-    b"REQUEST_URI": b"/health/live",
-    b"PATH_INFO": b"/health/live",
+    b"REQUEST_URI": PATH,
+    b"PATH_INFO": PATH,
     b"QUERY_STRING": b"",
     b"SERVER_PROTOCOL": b"HTTP/1.0",
     b"SERVER_NAME": b"localhost",

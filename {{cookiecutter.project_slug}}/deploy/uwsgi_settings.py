@@ -1,5 +1,8 @@
 """Print the part of uwsgi.ini that depends on the settings."""
 
+# {% if cookiecutter.__uwsgi_router_socket %}
+import os
+# {% endif %}
 import sys
 from contextlib import redirect_stdout
 
@@ -19,8 +22,14 @@ except SettingsError:
     sys.stdout.write("[uwsgi]\nexit = 1\n")
     raise
 
+address = settings.BIND.removeprefix("unix:")
+# {% if cookiecutter.__uwsgi_router_socket %}
+if "LISTEN_PID" in os.environ:
+    # The socket of systemd is for the HTTP router. Without the variable, workers accept no connections from it.
+    address = "fd://3\nunenv = LISTEN_PID"
+# {% endif %}
 sys.stdout.write(f"""[uwsgi]
-{{ cookiecutter.__uwsgi_listens }} = {settings.BIND.removeprefix("unix:")}
+{{ cookiecutter.__uwsgi_listens }} = {address}
 chmod-socket = 666
 binary-path = {sys.executable}
 processes = {settings.WEB_CONCURRENCY}

@@ -234,6 +234,11 @@ class WorkerGuard:
 
     def watch(self) -> None:
         """Interrupt late requests; replace the process if that does not end them."""
+        # {% if cookiecutter.deployment == "aws-lambda" %}
+        if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
+            # Lambda ends late requests. The timer would end a process that was frozen for a minute.
+            return
+        # {% endif %}
         while not any(
             monotonic() - late.started > self.timeout + GRACE_PERIOD for late in [*self.late]
         ):

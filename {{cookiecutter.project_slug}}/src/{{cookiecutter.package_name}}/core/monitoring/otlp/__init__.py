@@ -41,3 +41,11 @@ def init_app(app: Flask) -> None:
 
     cache.instrument(app.extensions["cache"], settings)
     # {% endif %}
+# {% if cookiecutter.deployment == "aws-lambda" %}
+
+
+def flush() -> None:
+    """Export what waits, before the process is frozen; it takes up to 3 s."""
+    if tracing.sdk:
+        tracing.sdk.flush()
+# {% endif %}

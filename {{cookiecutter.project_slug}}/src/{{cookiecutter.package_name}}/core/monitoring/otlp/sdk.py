@@ -102,6 +102,16 @@ class SDK:
         # Processes of `multiprocessing` call no `atexit` functions.
         Finalize(None, self.stop, exitpriority=0)
 
+    # {% if cookiecutter.deployment == "aws-lambda" %}
+    def flush(self) -> None:
+        """Export what waits, within `TIMEOUT`, before the process is frozen."""
+        deadline = monotonic() + TIMEOUT
+        logs: Any = self.log_exporter and self.log_exporter.processor
+        exporters: tuple[Any, ...] = (self.spans, logs, self.meters)
+        for exporter in filter(None, exporters):
+            exporter.force_flush(milliseconds_until(deadline))
+
+    # {% endif %}
     def stop(self, timeout: float = TIMEOUT) -> None:
         """Export what waits, and end the exporters, within some seconds."""
         deadline = monotonic() + timeout

@@ -1,0 +1,537 @@
+"""Deployment with Docker Compose on a server: releases, certificates and backups."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import ssl
+import subprocess
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.containers import Engine, Project
+from tests.matrix import Combination, answers_with, parametrize_combinations
+from tests.remote_server import acme_server, registry, ssh_server
+from tests.services import TIMEOUT, Database, MariaDB, PostgreSQL, fetch, free_port, program, wait_until
+
+DATABASES = [
+    Combination(f"compose-{name}", answers_with(deployment="compose", database=name))
+    for name in ("postgresql", "mysql", "sqlite")
+]
+SCHEMA = """
+CREATE TABLE color (id integer PRIMARY KEY, name varchar(50));
+CREATE TABLE empty (id integer PRIMARY KEY);
+INSERT INTO color VALUES (1, 'red'), (2, 'a
+line'), (3, 'INSERT INTO `color` VALUES (4)');
+"""
+
+
+class Backups:
+    """The backup script of a project, run as the user of the database's image would run it."""
+
+    def __init__(self, folder: Path, database: Database, variables: dict[str, str], user: int | None) -> None:
+        """Create a key pair, and a database with rows."""
+        self.folder, self.database, self.variables, self.user = folder, database, variables, user
+        self.backups = folder / "backups"
+        self.backups.mkdir()
+        for name in ("backup", "other"):
+            words = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=backups"]
+            files = ["-keyout", f"{folder}/{name}.key", "-out", f"{folder}/{name}.crt"]
+            subprocess.run(["openssl", *words, *files], check=True, capture_output=True)
+            (folder / f"{name}.key").chmod(0o644)
+        if user is not None:
+            os.chown(self.backups, user, user)
+        database.query(SCHEMA)
+
+    def run(self, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Run a command of the script."""
+        return subprocess.run(
+            ["sh", str(self.folder / "backup.sh"), *words],
+            check=False,
+            cwd="/",
+            env={**self.variables, "BACKUPS": str(self.backups), **variables},
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT,
+            user=self.user,
+            group=self.user,
+            extra_groups=None if self.user is None else [],
+        )
+
+    def events(self, *words: str) -> list[dict[str, object]]:
+        """Run a command that must succeed, and return the events that it logs."""
+        result = self.run(*words)
+        assert result.returncode == 0, result.stderr
+        return [json.loads(line) for line in result.stdout.splitlines()]
+
+    def error(self, *words: str, **variables: str) -> str:
+        """Run a command that must fail, and return its message."""
+        result = self.run(*words, **variables)
+        assert result.returncode != 0, result.stdout
+        return str(json.loads(result.stderr.splitlines()[-1])["error"])
+
+    @property
+    def days(self) -> list[str]:
+        """Return the days of the backups, the newest first."""
+        return self.run("list").stdout.split()
+
+    @property
+    def key(self) -> str:
+        """Return the path of the private key."""
+        return str(self.folder / "backup.key")
+
+
+@pytest.fixture
+def backups(combination: Combination, project: Path) -> Iterator[Backups]:
+    """Provide the script with a real database server."""
+    with tempfile.TemporaryDirectory() as parent:
+        folder = Path(parent)
+        folder.chmod(0o755)
+        shutil.copy(project / "deploy" / "server" / "backup.sh", folder)
+        path = {"PATH": os.environ["PATH"]}
+        if combination.options["database"] == "sqlite":
+            file = folder / "database.sqlite3"
+            program("sqlite3", "sqlite3")
+
+            def query(statements: str) -> str:
+                words = ["sqlite3", str(file), statements.replace("`", '"')]
+                return subprocess.run(words, check=True, capture_output=True, text=True).stdout.strip()
+
+            yield Backups(folder, Database(str(file), query), {**path, "DATABASE": str(file)}, None)
+            return
+        kind = {"postgresql": PostgreSQL, "mysql": MariaDB}[str(combination.options["database"])]
+        with kind.running() as server:
+            database = server.create_database()
+            name = database.url.rpartition("/")[2]
+            programs = program("initdb" if kind is PostgreSQL else "mariadbd", kind.package).parent
+            variables = {
+                "PATH": f"{programs}:{path['PATH']}",
+                "PGHOST": "127.0.0.1",
+                "PGPORT": str(server.port),
+                "PGUSER": server.owner,
+                "PGDATABASE": name,
+                "PGPASSWORD": server.password,
+                "MYSQL_HOST": "127.0.0.1",
+                "MYSQL_TCP_PORT": str(server.port),
+                "MYSQL_USER": server.owner,
+                "MYSQL_PWD": server.password,
+                "MYSQL_DATABASE": name,
+            }
+            yield Backups(folder, database, variables, server.user and server.user.pw_uid)
+
+
+@parametrize_combinations(DATABASES)
+def test_backup_is_encrypted_and_restored(backups: Backups) -> None:
+    """A backup is restored into an empty server, counted, decrypted with the private key only, and restored."""
+    restored, saved = backups.events("run")
+    assert (restored["event"], restored["tables"], restored["rows"]) == ("restore succeeded", 2, 3)
+    assert saved["event"] == "backup succeeded"
+    (day,) = backups.days
+    assert not (backups.backups / "scratch").exists()
+    parts = sorted((backups.backups / day).iterdir())
+    assert [part.name for part in parts] == ["aa.cms"]
+    assert b"red" not in parts[0].read_bytes()
+    metrics = dict(line.split() for line in (backups.backups / "backup.prom").read_text().splitlines())
+    assert metrics.keys() == {"backup_last_success_timestamp_seconds", "restore_last_success_timestamp_seconds"}
+    assert backups.run("check").returncode == 0
+    # The restore is tested after a week.
+    assert [event["event"] for event in backups.events("run")] == ["backup succeeded"]
+    assert "is not the private key" in backups.error("verify", day, str(backups.folder / "other.key"))
+    assert [event["rows"] for event in backups.events("verify", day, backups.key)] == [3]
+    backups.database.query("DELETE FROM color; INSERT INTO empty VALUES (7);")
+    backups.events("restore", day, backups.key)
+    assert backups.database.query("SELECT name FROM color ORDER BY id;").splitlines()[0] == "red"
+    assert backups.database.query("SELECT count(*) FROM empty;") == "0"
+
+
+@parametrize_combinations(DATABASES)
+def test_damaged_backup_is_reported(backups: Backups) -> None:
+    """A truncated dump and one with other rows fail the restore; a database that cannot be read leaves no backup."""
+    backups.events("run")
+    (day,) = backups.days
+    (part,) = (backups.backups / day).iterdir()
+    content = part.read_bytes()
+    part.write_bytes(content[: len(content) // 2])
+    assert f"cannot decrypt the backup of {day}" in backups.error("verify", day, backups.key)
+    assert "no backup of 2000-01-01" in backups.error("verify", "2000-01-01", backups.key)
+    script = backups.folder / "backup.sh"
+    text = script.read_text()
+    (backups.backups / "restore.last").unlink()
+    before = (backups.backups / "backup.last").read_text()
+    for damage, message in (
+        ('dump "$scratch"; truncate --size=200 "$scratch/dump"', "cannot be restored|other rows"),
+        ('dump "$scratch"; echo "public.lost|7" >>"$scratch/rows"', "other rows than the dump"),
+    ):
+        script.write_text(text.replace('    dump "$scratch"', f"    {damage}"))
+        assert re.search(message, backups.error("run"))
+    script.write_text(text)
+    broken = {"PGDATABASE": "missing", "MYSQL_DATABASE": "missing", "DATABASE": "/missing/database.sqlite3"}
+    assert backups.run("run", **broken).returncode != 0
+    assert backups.days == [day]
+    assert (backups.backups / "backup.last").read_text() == before
+    assert not (backups.backups / "scratch").exists()
+
+
+@parametrize_combinations(DATABASES[2:])
+def test_old_backups_are_deleted(backups: Backups) -> None:
+    """The newest backups of 7 days, 4 weeks and 6 months remain; the health check fails when they are old."""
+    days = [f"2026-{month:02}-{day:02}" for month in range(1, 9) for day in range(1, 29)]
+    for day in days:
+        (backups.backups / day).mkdir()
+    assert "older than 2 days" in backups.error("check")
+    result = backups.run("run")
+    assert result.returncode == 0, result.stderr
+    kept = backups.days[1:]
+    assert kept == [
+        *("2026-08-28", "2026-08-27", "2026-08-26", "2026-08-25", "2026-08-24", "2026-08-23"),
+        *("2026-08-16", "2026-07-28", "2026-06-28", "2026-05-28", "2026-04-28"),
+    ]
+    (backups.backups / "restore.last").write_text("0")
+    assert "older than 10 days" in backups.error("check")
+
+
+# The views and files of the versions, and versions that do not start and do not migrate.
+VERSIONS = {
+    "v1": "",
+    "v2": "",
+    "crashes": "RUN echo 'raise SystemExit(\"planted\")' >> src/{package}/wsgi.py",
+    "migration-fails": "RUN mkdir -p migrations && echo 'raise SystemExit(\"planted\")' >> migrations/env.py",
+}
+VERSION = """
+FROM {image}
+USER 0
+COPY view.py .
+RUN cat view.py >> src/{package}/web/__init__.py
+RUN echo "/* {version} */" > public/static/{version}.css
+{change}
+USER 10001:0
+"""
+
+
+VIEW = """
+
+@blueprint.get("/version")
+def version() -> str:
+    return "{version}"
+
+
+# Everybody may call it.
+vars(version)["access_rule"] = None
+"""
+
+
+class RemoteServer:
+    """A server that runs releases of a project: sshd, a registry, and the private engine as its Docker."""
+
+    def __init__(self, engine: Engine, project: Project, ssh: str, images: str) -> None:
+        """Publish the images and commit the project, with what podman and the clients of a test need."""
+        self.engine, self.project, self.ssh = engine, project, ssh
+        self.folder = project.folder.parent / "srv"
+        self.http_port, self.https_port = free_port(), free_port()
+        self.repository = f"{images}/team/{project.name}"
+        (package,) = (project.folder / "src").iterdir()
+        for version, change in VERSIONS.items():
+            context = project.folder.parent / version
+            context.mkdir()
+            text = VERSION.format(
+                image=project.images["web"],
+                version=version,
+                package=package.name,
+                change=change.format(package=package.name),
+            )
+            (context / "Dockerfile").write_text(text)
+            (context / "view.py").write_text(VIEW.format(version=version))
+            tag = f"{self.repository}/web:{version}"
+            engine.podman("build", "--quiet", "--format=docker", f"--tag={tag}", context)
+            engine.podman("push", "--quiet", tag)
+            if "proxy" in project.images:
+                engine.podman("tag", project.images["proxy"], f"{self.repository}/proxy:{version}")
+                engine.podman("push", "--quiet", f"{self.repository}/proxy:{version}")
+        self.override(yaml.safe_load(project.override.read_text()))
+
+    def override(self, values: dict[str, Any]) -> None:
+        """Change compose.production.yaml and commit the project, with a tag for each version."""
+        path = self.project.folder / "compose.production.yaml"
+        path.write_text(yaml.safe_dump(merge(yaml.safe_load(path.read_text()), values), sort_keys=False))
+        git = ["git", "-c", "user.name=Ada", "-c", "user.email=ada@example.com"]
+        for words in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message=Version"]):
+            subprocess.run([*git, *words], check=True, cwd=self.project.folder)
+        for version in VERSIONS:
+            subprocess.run([*git, "tag", "--force", version], check=True, cwd=self.project.folder, capture_output=True)
+
+    def start_make(self, *words: str) -> subprocess.Popen[str]:
+        """Start a make target for this server."""
+        command = ["make", *words, "HOST=server", f"SSH={self.ssh}", f"DEPLOY_FOLDER={self.folder}"]
+        out, err = subprocess.PIPE, subprocess.STDOUT
+        return subprocess.Popen(
+            command,
+            cwd=self.project.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            text=True,
+            start_new_session=True,
+        )
+
+    def make(self, *words: str, succeeds: bool = True) -> str:
+        """Run a make target for this server, and return its output."""
+        process = self.start_make(*words)
+        output, _ = process.communicate(timeout=5 * TIMEOUT)
+        assert (process.returncode == 0) == succeeds, f"{words}\n{output}\n{self.project.logs()}"
+        return output
+
+    def set_up(self, **settings: str) -> None:
+        """Create the folder, and settings in its `.env`."""
+        self.make("server")
+        values = {
+            "IMAGE_REPOSITORY": self.repository,
+            "HTTP_PORT": f"127.0.0.1:{self.http_port}",
+            "HTTPS_PORT": f"127.0.0.1:{self.https_port}",
+            "PUBLISHED_PORT": str(self.project.port),
+            "RESOLVERS": self.project.env["RESOLVERS"],
+            "ALLOWED_HOSTS": "example.com,localhost",
+            "SERVER_NAMES": "example.com localhost",
+            "SERVER_NAME": "localhost",
+            **settings,
+        }
+        with (self.folder / ".env").open("a") as file:
+            file.writelines(f"{name}={value}\n" for name, value in values.items())
+
+    def compose(self, *words: str) -> str:
+        """Run a Compose command on the server, and return its output."""
+        script = [
+            *self.ssh.split(),
+            "server",
+            "sh",
+            f"{self.folder}/current/deploy/server/release.sh",
+            "compose",
+            *words,
+        ]
+        return subprocess.run(
+            script, check=True, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=2 * TIMEOUT
+        ).stdout
+
+    @property
+    def log(self) -> str:
+        """Return the output of all deployments."""
+        return "".join(path.read_text() for path in sorted((self.folder / "logs").iterdir()))
+
+    @property
+    def history(self) -> list[str]:
+        """Return the releases, the running one last."""
+        return (self.folder / "history").read_text().split()
+
+    @property
+    def version(self) -> str:
+        """Return the version that clients get."""
+        return fetch(f"{self.project.site}/version").text
+
+    def assert_runs(self, version: str) -> None:
+        """Check that only containers of one version are running, and none is left."""
+        assert self.version == version
+        for service in {"web", "worker", "scheduler"} & self.project.services.keys():
+            (container,) = self.project.containers(service)
+            assert self.project.state(container)["Status"] == "running"
+
+
+def merge(values: dict[str, Any], others: dict[str, Any]) -> dict[str, Any]:
+    """Return nested values with others."""
+    both = {
+        name: merge(values[name], other) if isinstance(other, dict) and isinstance(values.get(name), dict) else other
+        for name, other in others.items()
+    }
+    return {**values, **both}
+
+
+@contextmanager
+def clients(site: str, minimum: int) -> Iterator[None]:
+    """Send requests within a `with` block, at least this many: each must get a 200."""
+    statuses: Counter[str] = Counter()
+    done = Event()
+
+    def request_pages(number: int) -> None:
+        paths = ("/version", "/docs/openapi.json", "/docs", "/health/ready")
+        while not done.is_set():
+            path = paths[statuses.total() % len(paths)] if number else "/version"
+            try:
+                statuses[str(fetch(f"{site}{path}").status)] += 1
+            except OSError as error:
+                statuses[f"{path}: {error}"] += 1
+            done.wait(0.02)
+
+    with ThreadPoolExecutor(4) as pool:
+        futures = [pool.submit(request_pages, number) for number in range(4)]
+        try:
+            yield
+            wait_until(lambda: statuses.total() >= minimum, timeout=5 * TIMEOUT)
+        finally:
+            done.set()
+        for future in futures:
+            future.result()
+    print(statuses)
+    assert statuses.keys() == {"200"}
+
+
+@contextmanager
+def remote_server(engine: Engine, workspace: Path) -> Iterator[RemoteServer]:
+    """Build a project and provide a server for it within a `with` block."""
+    program("docker", "docker-cli")
+    project = Project(engine, workspace)
+    project.build()
+    parent = workspace.parent
+    variables = {"DOCKER_HOST": f"unix://{engine.socket}", "PATH": os.environ["PATH"]}
+    with registry(parent / "registry") as images, ssh_server(parent / "ssh", variables) as ssh:
+        server = RemoteServer(engine, project, ssh, images)
+        try:
+            yield server
+        finally:
+            for container in project.containers():
+                engine.try_podman("rm", "--force", "--time=1", "--volumes", container)
+            for kind in ("volume", "network"):
+                engine.try_podman(kind, "prune", "--force")
+
+
+def check_interruptions(server: RemoteServer) -> None:
+    """A second deployment is rejected; one continues without its connection; a killed one is replaced by the next."""
+    first = server.start_make("deploy", "IMAGE_TAG=v2")
+    wait_until(lambda: server.log.count("migrate the database") == 2)
+    assert "another deployment is running" in server.make("deploy", "IMAGE_TAG=v1", succeeds=False)
+    os.killpg(first.pid, signal.SIGKILL)
+    first.communicate()
+    wait_until(lambda: len(server.history) == 2, timeout=5 * TIMEOUT)
+    wait_until(
+        lambda: subprocess.run(["flock", "--nonblock", server.folder / "lock", "true"], check=False).returncode == 0
+    )
+    server.assert_runs("v2")
+    assert "roll back" in server.make("rollback")
+    server.assert_runs("v1")
+    second = server.start_make("deploy", "IMAGE_TAG=v2")
+    wait_until(lambda: len(server.project.containers("web")) == 2, timeout=2 * TIMEOUT)
+    release = max(path.name for path in (server.folder / "releases").iterdir())
+    found = subprocess.run(["pgrep", "--full", f"{release}/deploy"], check=True, capture_output=True, text=True)
+    # The script is the leader of a session, and of a process group with its Compose processes.
+    os.killpg(
+        max(process for process in map(int, found.stdout.split()) if os.getsid(process) == process), signal.SIGKILL
+    )
+    second.communicate()
+    server.make("deploy", "IMAGE_TAG=v2")
+    server.assert_runs("v2")
+
+
+def check_failures(server: RemoteServer) -> None:
+    """A version that does not start, and one that does not migrate, leave the former one running."""
+    before = server.history
+    output = server.make("deploy", "IMAGE_TAG=crashes", succeeds=False)
+    assert "does not become healthy" in output
+    assert "planted" in output
+    assert f"{before[-1]} is still running" in output
+    server.assert_runs("v2")
+    output = server.make("deploy", "IMAGE_TAG=migration-fails", succeeds=False)
+    assert "migrate failed" in output
+    server.assert_runs("v2")
+    assert server.history == before
+
+
+def check_certificate(server: RemoteServer) -> None:
+    """One command serves HTTPS with a certificate of an ACME server; a renewed certificate is loaded."""
+
+    def serial_number() -> str:
+        with suppress(OSError):
+            return ssl.get_server_certificate(("127.0.0.1", server.https_port), timeout=5)
+        return ""
+
+    server.make("certificate")
+    first = serial_number()
+    assert first
+    redirect = subprocess.run(
+        ["curl", "--silent", "--head", "--header", "Host: example.com", f"http://127.0.0.1:{server.http_port}/version"],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    assert re.search("(?i)location: https://example.com/version", redirect)
+    server.compose(
+        "exec", "-T", "certbot", "certbot", "renew", "--force-renewal", "--quiet", "--no-random-sleep-on-renew"
+    )
+    wait_until(lambda: serial_number() not in ("", first))
+
+
+def check_backup(server: RemoteServer) -> None:
+    """The service backs up the database, and the server cannot read the backup."""
+    server.compose("up", "--detach", "--no-deps", "backup")
+    output = server.compose("exec", "-T", "backup", "sh", "/server/backup.sh", "run")
+    assert [json.loads(line)["event"] for line in output.splitlines()] == ["restore succeeded", "backup succeeded"]
+    server.compose("exec", "-T", "backup", "sh", "/server/backup.sh", "check")
+
+
+@pytest.mark.xdist_group("containers")
+@parametrize_combinations([Combination("compose-nginx", answers_with(deployment="compose", auth="none"))])
+def test_releases_lose_no_request(engine: Engine, workspace: Path) -> None:
+    """Deployments, rollbacks, failures and interruptions lose no request; certificates and backups work."""
+    words = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=backups"]
+    files = ["-keyout", f"{workspace.parent}/backup.key", "-out", f"{workspace}/deploy/server/backup.crt"]
+    subprocess.run(["openssl", *words, *files], check=True, capture_output=True)
+    engine.build_fake_image("certbot/certbot:v5.8.0")
+    with remote_server(engine, workspace) as server:
+        gateway = server.project.env["RESOLVERS"]
+        with acme_server(workspace.parent / "acme", gateway, server.http_port) as directory:
+            server.override(
+                {
+                    "services": {
+                        "proxy": {"environment": {"REQUESTS_PER_SECOND": "10000"}},
+                        "certbot": {
+                            "environment": {"ACME_DIRECTORY": directory, "REQUESTS_CA_BUNDLE": "/acme/certificate.pem"},
+                            "volumes": [
+                                *yaml.safe_load((workspace / "compose.production.yaml").read_text())["services"][
+                                    "certbot"
+                                ]["volumes"],
+                                f"{workspace.parent}/acme:/acme:ro",
+                            ],
+                        },
+                    }
+                }
+            )
+            server.set_up()
+            server.make("deploy", "IMAGE_TAG=v1")
+            server.assert_runs("v1")
+            with clients(server.project.site, 4000):
+                check_interruptions(server)
+                check_failures(server)
+            style = f"{server.project.site}/static/"
+            assert [fetch(f"{style}{version}.css").status for version in ("v1", "v2")] == [200, 200]
+            check_backup(server)
+            check_certificate(server)
+
+
+MINIMAL = {"database": "none", "cache": "none", "task_queue": "none", "auth": "none", "monitoring": "none"}
+
+
+@pytest.mark.xdist_group("containers")
+@parametrize_combinations(
+    [
+        Combination(
+            f"compose-{proxy}", answers_with(deployment="compose", reverse_proxy=proxy, wsgi_server=server, **MINIMAL)
+        )
+        for proxy, server in (("apache", "granian"), ("none", "gunicorn"))
+    ]
+)
+def test_releases_of_small_projects(combination: Combination, engine: Engine, workspace: Path) -> None:
+    """Releases replace each other with few components too; without a proxy, requests fail for a while."""
+    with remote_server(engine, workspace) as server:
+        server.set_up()
+        server.make("deploy", "IMAGE_TAG=v1")
+        with clients(server.project.site, 500) if combination.options["reverse_proxy"] == "apache" else nullcontext():
+            server.make("deploy", "IMAGE_TAG=v2")
+            server.assert_runs("v2")
+            server.make("rollback")
+            server.assert_runs("v1")

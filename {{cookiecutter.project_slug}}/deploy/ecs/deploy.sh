@@ -1,0 +1,109 @@
+#!/bin/sh
+# Deploy to Amazon ECS: `deploy.sh deploy STAGE IMAGE`, `deploy.sh rollback STAGE`, `deploy.sh command STAGE 'flask routes'`.
+# The AWS CLI takes the credentials from the environment. deploy/aws/bootstrap.yaml creates the registry and the roles.
+set -euf
+export AWS_PAGER=""
+
+action=$1
+stage=$2
+argument=${3-}
+stack="{{ cookiecutter.project_slug }}-$stage"
+parameters="deploy/ecs/$stage.env"
+test -f "$parameters" || { echo "$parameters is missing: STAGE is staging or production" >&2; exit 2; }
+account=$(aws sts get-caller-identity --query Account --output text)
+region=${AWS_REGION:-$(aws configure get region)}
+
+# Print a parameter of the stack; nothing before the first deployment.
+parameter() {
+    aws cloudformation describe-stacks --stack-name "$stack" --output text \
+        --query "Stacks[0].Parameters[?ParameterKey=='$1'].ParameterValue" 2>/dev/null || true
+}
+
+# Print an output of a stack.
+output() {
+    aws cloudformation describe-stacks --stack-name "$1" --output text --query "Stacks[0].Outputs[?OutputKey=='$2'].OutputValue"
+}
+
+# {% include "options/deployment/shared/push.sh" %}
+# Update the stack: the image of services, that of commands, and the one to which a rollback returns. It waits until the services are
+# stable. If new tasks do not become healthy, ECS and CloudFormation return to the old ones.
+apply() {
+    bucket=$(output "$stack-bootstrap" ArtifactBucket)
+    # {% if cookiecutter.cdn == "cloudfront" %}
+    template="$(sha256sum deploy/cdn/cloudfront.yaml | cut -c 1-16).yaml"
+    aws s3 cp --only-show-errors deploy/cdn/cloudfront.yaml "s3://$bucket/$template"
+    # {% endif %}
+    # Each line of the file is a word.
+    # shellcheck disable=SC2046
+    aws cloudformation deploy --stack-name "$stack" --template-file deploy/ecs/template.yaml --s3-bucket "$bucket" \
+        --role-arn "$(output "$stack-bootstrap" CloudFormationRoleArn)" --no-fail-on-empty-changeset --capabilities CAPABILITY_IAM \
+        --parameter-overrides $(grep -v '^#' "$parameters") "Stage=$stage" \
+        # {% if cookiecutter.cdn == "cloudfront" %}
+        "CdnTemplateUrl=https://$bucket.s3.$region.amazonaws.com/$template" \
+        # {% endif %}
+        # {% if cookiecutter.__proxied %}
+        "ProxyImage=$4" "PreviousProxyImage=$5" \
+        # {% endif %}
+        "Image=$1" "CommandImage=$2" "PreviousImage=$3"
+}
+
+# Run a command as a task of its own and print its log.
+run() {
+    # shellcheck disable=SC2086
+    words=$(printf '"%s",' $1)
+    task=$(aws ecs run-task --cluster "$(output "$stack" Cluster)" --launch-type FARGATE \
+        --task-definition "$(output "$stack" CommandTask)" --network-configuration "$(output "$stack" Network)" \
+        --overrides "{\"containerOverrides\": [{\"name\": \"command\", \"command\": [${words%,}]}]}" \
+        --query 'tasks[0].taskArn' --output text)
+    # For up to 50 minutes.
+    for _ in 1 2 3 4 5; do
+        aws ecs wait tasks-stopped --cluster "$(output "$stack" Cluster)" --tasks "$task" && break
+    done
+    aws logs get-log-events --log-group-name "/$stack" --log-stream-name "ecs/command/${task##*/}" --start-from-head \
+        --query 'events[].message' --output text || true
+    status=$(aws ecs describe-tasks --cluster "$(output "$stack" Cluster)" --tasks "$task" \
+        --query 'tasks[0].containers[0].exitCode' --output text)
+    test "$status" = 0 || { echo "$1 ended with $status" >&2; return 1; }
+}
+
+# {% include "options/deployment/shared/smoke.sh" %}
+deploy() {
+    # {% if cookiecutter.__pooled %}
+    test -f deploy/rds-ca.pem || { echo "deploy/rds-ca.pem is missing: docs/deployment.md" >&2; exit 1; }
+    # {% endif %}
+    image=$(push "$1")
+    current=$(parameter Image)
+    # {% if cookiecutter.__proxied %}
+    # The other image of the same release: web:v1.2.3 and proxy:v1.2.3.
+    proxy=$(push "${1%/*}/proxy:${1##*:}" -proxy)
+    current_proxy=$(parameter ProxyImage)
+    # {% else %}
+    proxy=""
+    current_proxy=""
+    # {% endif %}
+    # {% if cookiecutter.__database %}
+    # Commands get the new image first. If the migration fails, the services keep the current one.
+    apply "${current:-$image}" "$image" "${current:-$image}" "${current_proxy:-$proxy}" "${current_proxy:-$proxy}"
+    run "alembic upgrade head"
+    # {% endif %}
+    apply "$image" "$image" "${current:-$image}" "$proxy" "${current_proxy:-$proxy}"
+}
+
+rollback() {
+    previous=$(parameter PreviousImage)
+    test -n "$previous" || { echo "$stack has no previous image" >&2; return 1; }
+    apply "$previous" "$previous" "$(parameter Image)" "$(parameter PreviousProxyImage)" "$(parameter ProxyImage)"
+}
+
+case $action in
+    deploy)
+        deploy "$argument"
+        smoke && exit
+        echo "The smoke test failed: rollback" >&2
+        rollback
+        exit 1
+        ;;
+    rollback) rollback && smoke ;;
+    command) run "$argument" ;;
+    *) sed -n 2,3p "$0" >&2; exit 2 ;;
+esac

@@ -1,0 +1,119 @@
+#!/bin/sh
+# Releases on Kubernetes, for `make deploy` and its neighbors: release.sh deploy|rollback|secrets|smoke-test|setup
+# ENVIRONMENT is the name of an overlay; deploy reads the images with their digests from IMAGE and PROXY_IMAGE.
+set -eu
+cd "$(dirname "$0")"
+
+fail() {
+    echo "Error: $*" >&2
+    exit 1
+}
+
+ENVIRONMENT=${ENVIRONMENT:-}
+[ -n "$ENVIRONMENT" ] && [ -f "overlays/$ENVIRONMENT/kustomization.yaml" ] ||
+    fail "ENVIRONMENT is the name of a folder in deploy/kubernetes/overlays, such as staging; got '$ENVIRONMENT'"
+NAMESPACE={{ cookiecutter.project_slug }}-$ENVIRONMENT
+DEPLOYMENTS="{{ cookiecutter.__kubernetes_deployments }}"
+
+in_namespace() {
+    kubectl --namespace "$NAMESPACE" "$@"
+}
+
+# A temporary overlay: nothing that git tracks changes.
+render() {
+    images="web=${IMAGE:-}"
+    # {% if cookiecutter.__proxied %}
+    images="$images proxy=${PROXY_IMAGE:-}"
+    # {% endif %}
+    RELEASE=$(date -u +%Y%m%d-%H%M%S)
+    FOLDER=$(mktemp -d overlays/.release.XXXXXX)
+    trap 'rm -rf "$FOLDER"' EXIT
+    {
+        echo "resources: [../$ENVIRONMENT]"
+        # Each release changes all pods, so a rollback goes back by one release.
+        echo "labels: [{pairs: {release: \"$RELEASE\"}, includeTemplates: true}]"
+        # {% if cookiecutter.__database %}
+        echo "patches: [{target: {kind: Job}, patch: '- {op: replace, path: /metadata/name, value: migrate-$RELEASE}'}]"
+        # {% endif %}
+        echo "images:"
+        for image in $images; do
+            case ${image#*=} in
+                *@sha256:*) ;;
+                *) fail "IMAGE and PROXY_IMAGE need a digest: NAME@sha256:…; got '${image#*=}'" ;;
+            esac
+            name=${image#*=}
+            echo "  - {name: ${image%%=*}, newName: ${name%@*}, digest: ${name#*@}}"
+        done
+    } >"$FOLDER/kustomization.yaml"
+    kubectl kustomize "$FOLDER" >"$FOLDER/release.yaml"
+    # {% if cookiecutter.monitoring == "prometheus" %}
+    # The alerts. A file of Prometheus is the `spec` of a PrometheusRule.
+    for file in ../monitoring/rules/*.yml; do
+        name=$(basename "$file" .yml)
+        printf -- '---\napiVersion: monitoring.coreos.com/v1\nkind: PrometheusRule\nmetadata: {name: %s, namespace: %s}\nspec:\n' \
+            "$name" "$NAMESPACE"
+        sed 's/^/  /' "$file"
+    done >>"$FOLDER/release.yaml"
+    # {% endif %}
+}
+
+# {% if cookiecutter.__database %}
+# Settings and migrations first, while the old pods serve.
+migrate() {
+    in_namespace apply --filename "$FOLDER/release.yaml" \
+        --selector "app.kubernetes.io/component notin ($(echo "$DEPLOYMENTS" | tr ' ' ,))" || return 1
+    until in_namespace wait --for=condition=complete --timeout=5s "job/migrate-$RELEASE" 2>/dev/null; do
+        if in_namespace wait --for=condition=failed --timeout=0 "job/migrate-$RELEASE" 2>/dev/null; then
+            in_namespace logs --selector "release=$RELEASE,app.kubernetes.io/component=migrate" --tail 100 || true
+            return 1
+        fi
+    done
+}
+
+# {% endif %}
+# Succeed when all pods of all Deployments are new and ready.
+wait_until_ready() {
+    for name in $DEPLOYMENTS; do
+        in_namespace rollout status "deployment/$name" --timeout 15m || return 1
+    done
+}
+
+# Undo the last release of Deployments.
+roll_back() {
+    for name in $1; do
+        in_namespace rollout undo "$name" || return 1
+    done
+    wait_until_ready
+}
+
+case ${1:-} in
+    deploy)
+        render
+        # {% if cookiecutter.__database %}
+        migrate || fail "the migrations failed. The pods are those of the last release."
+        # {% endif %}
+        if ! { in_namespace apply --filename "$FOLDER/release.yaml" && wait_until_ready; }; then
+            in_namespace get events --field-selector type=Warning --sort-by lastTimestamp | tail -n 20
+            # Those that the release has changed: another one would go back too far.
+            roll_back "$(in_namespace get deployments --selector "release=$RELEASE" --output name)" ||
+                fail "the release failed, and the rollback, too: see kubectl --namespace $NAMESPACE get pods"
+            fail "the release failed. The pods are those of the last release again."
+        fi
+        ;;
+    rollback) roll_back "$(echo "$DEPLOYMENTS" | sed 's|[a-z]*|deployment/&|g')" ;;
+    secrets)
+        file=overlays/$ENVIRONMENT/secret.env
+        [ -f "$file" ] || fail "copy deploy/kubernetes/secret.env.example to deploy/kubernetes/$file and fill it in"
+        in_namespace create secret generic secrets --from-env-file "$file" --dry-run=client --output yaml |
+            in_namespace apply --server-side --force-conflicts --filename -
+        ;;
+    smoke-test)
+        host=$(sed -n 's/^ALLOWED_HOSTS=\([^,]*\).*/\1/p' "overlays/$ENVIRONMENT/settings.env")
+        for path in {{ cookiecutter.__smoke_paths }}; do
+            echo "https://$host$path"
+            curl --fail --silent --show-error --output /dev/null --retry 5 --retry-all-errors --max-time 10 "https://$host$path"
+        done
+        ;;
+    setup) kubectl apply --kustomize "setup/$ENVIRONMENT" ;;
+    *) fail "expected deploy, rollback, secrets, smoke-test or setup; got '${1:-}'" ;;
+esac

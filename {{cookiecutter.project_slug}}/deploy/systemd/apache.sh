@@ -1,0 +1,34 @@
+#!/bin/sh
+# Write the site for the Apache of Debian and Ubuntu, as root: /etc/apache2/sites-available/{{ cookiecutter.project_slug }}.conf and the folder that it includes.
+# The distribution's own files stay as they are. The limits and timeouts apply to all sites of this Apache.
+set -eu
+cd "$(dirname "$0")/../apache"
+slug={{ cookiecutter.project_slug }}
+conf=/etc/apache2/$slug
+
+mkdir -p "$conf/sites" "$conf/tls"
+# RUN_ROOT: Apache's processes write to it.
+install --directory --owner=www-data --group=www-data "/var/cache/apache2/$slug"
+# ports.conf has the ports of sites, and a2enmod loads the modules. Names of included files start at /etc/apache2.
+for file in *.conf sites/*.conf; do
+    [ "$file" = httpd.conf ] || sed -e "s#\([ \"]\)conf/#\1$slug/#" -e '/^Listen ..HTTP/d' -e '/^LoadModule /d' \
+        -e "s#^CustomLog /proc/self/fd/1 #CustomLog \${APACHE_LOG_DIR}/$slug.access.log #" \
+        -e "s#^ErrorLog /proc/self/fd/2#ErrorLog \${APACHE_LOG_DIR}/$slug.error.log#" "$file" > "$conf/$file"
+done
+
+# The modules, but for those that are compiled in.
+cat ./*.conf | sed -n 's/^ *LoadModule \([a-z0-9_]*\)_module .*/\1/p' | grep -Ev '^(log_config|logio|unixd)$' | xargs a2enmod --quiet
+
+# Variables, those of this server last.
+{
+    echo "# Written by deploy/systemd/apache.sh of $slug."
+    cat apache.env "/etc/$slug/proxy.env" | sed -n 's/^\([A-Z_]*\)=\(.*\)/Define \1 "\2"/p'
+    echo "Include $slug/settings.conf"
+} > "/etc/apache2/sites-available/$slug.conf"
+a2ensite --quiet "$slug"
+if ! apache2ctl -t; then
+    a2dissite --quiet "$slug"
+    echo "apache.sh: the site is off until Apache accepts it" >&2
+    exit 1
+fi
+! systemctl --quiet is-active apache2 || systemctl reload apache2
