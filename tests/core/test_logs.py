@@ -27,9 +27,7 @@ def test_request_is_logged(
 
 
 @pytest.mark.parametrize("nanoseconds", [0, 1_999_999_999, 1_700_000_000_000_001_000])
-def test_timestamp_is_that_of_structlog(
-    nanoseconds: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_timestamp_is_that_of_structlog(nanoseconds: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logs, "time_ns", lambda: nanoseconds)
     time = datetime.fromtimestamp(nanoseconds // 10**9, UTC)
     time += timedelta(microseconds=nanoseconds // 1000 % 10**6)

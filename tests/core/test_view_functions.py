@@ -46,7 +46,9 @@ def test_coroutine_functions_are_converted(converting: Flask, function: Any) -> 
     assert converting.ensure_sync(function) == ("sync", function)
 
 
-def test_marked_functions_are_left_to_flask(converting: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_marked_functions_are_left_to_flask(
+    converting: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def marked() -> Any:
         return coroutine()
 
