@@ -1,6 +1,7 @@
 import logging
 from collections.abc import Callable
 from contextvars import Context
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -23,6 +24,15 @@ def test_request_is_logged(
     assert line["status"] == 404
     assert line["duration_ms"] > 0
     assert line["request_id"] == response.headers["X-Request-ID"]
+
+
+@pytest.mark.parametrize("nanoseconds", [0, 1_999_999_999, 1_700_000_000_000_001_000])
+def test_timestamp_is_that_of_structlog(nanoseconds: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "time_ns", lambda: nanoseconds)
+    time = datetime.fromtimestamp(nanoseconds // 10**9, UTC)
+    time += timedelta(microseconds=nanoseconds // 1000 % 10**6)
+    event = logs.add_timestamp(None, "", {})
+    assert event == {"timestamp": time.isoformat(timespec="microseconds").replace("+00:00", "Z")}
 
 
 def test_all_log_lines_of_a_request_have_its_id(

@@ -8,9 +8,13 @@ from typing import Any
 
 import pytest
 from flask import Flask, Response
+from werkzeug.test import EnvironBuilder
 
 from {{ cookiecutter.package_name }}.config import load_settings
-from {{ cookiecutter.package_name }}.core import worker_threads
+from {{ cookiecutter.package_name }}.core import (
+    request_body,
+    worker_threads,
+)
 from {{ cookiecutter.package_name }}.core.worker_threads import (
     FairSemaphore,
     RequestTimeout,
@@ -120,6 +124,20 @@ def test_semaphore_is_released_with_the_body(plain: Flask, guard: WorkerGuard) -
     # The server sends a file without a wrapper.
     assert plain.test_client().get("/file").text == "file"
     assert guard.semaphore.active == 0
+
+
+def test_complete_body_is_not_watched(plain: Flask, guard: WorkerGuard) -> None:
+    request_body.init_app(plain)
+    plain.add_url_rule("/complete", "complete", view_func=lambda: "ab")
+    plain.add_url_rule("/stream", view_func=lambda: Response(iter(["a", "b"])))
+    for path, is_streamed in (("/complete", False), ("/stream", True)):
+        environ = EnvironBuilder(path).get_environ()
+        body = guard(environ, lambda *_: lambda _: None)
+        assert isinstance(body, worker_threads.StreamedBody) == is_streamed
+        assert guard.semaphore.active == 1
+        assert b"".join(body) == b"ab"
+        worker_threads.close(body)
+        assert guard.semaphore.active == 0
 
 
 def test_semaphore_is_released_after_an_error(plain: Flask, guard: WorkerGuard) -> None:

@@ -63,6 +63,7 @@ from .core import (
     tasks,
     # {% endif %}
     url_rules,
+    view_functions,
     worker_threads,
 )
 # {% if cookiecutter.auth == "jwt" %}
@@ -93,6 +94,7 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     # The view follows, with its decorators. The functions after the request run in reverse order:
     # CORS, 304, compression, length of streams.
     url_rules.init_app(app)
+    view_functions.init_app(app)
     worker_threads.init_app(app)
     logs.init_app(app)
     # {% if cookiecutter.error_tracking == "sentry" %}

@@ -9,8 +9,10 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
+from datetime import UTC, datetime
+from functools import lru_cache
 from random import getrandbits
-from time import perf_counter
+from time import perf_counter, time_ns
 from typing import Any, TextIO, cast
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
@@ -75,7 +77,7 @@ def configure(
     shared: list[structlog.typing.Processor] = [
         merge_contextvars,
         structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        add_timestamp,
         # {% if cookiecutter.monitoring == "opentelemetry" %}
         monitoring.add_trace_context,
         # {% endif %}
@@ -104,6 +106,19 @@ def configure(
     logging.basicConfig(level=level, handlers=[handler], force=True)
     # The development server logs each request, too.
     logging.getLogger("werkzeug").addFilter(lambda record: "HTTP/1" not in record.getMessage())
+
+
+def add_timestamp(_: Any, __: str, event: EventDict) -> EventDict:
+    """Add the time as structlog's `TimeStamper` does, which takes three times as long."""
+    seconds, microseconds = divmod(time_ns() // 1000, 1_000_000)
+    event["timestamp"] = f"{format_second(seconds)}.{microseconds:06}Z"
+    return event
+
+
+@lru_cache(maxsize=1)
+def format_second(seconds: int) -> str:
+    """Return the date and time of a second since 1970, in UTC."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def notify_listener(logger: Any, name: str, event: EventDict) -> EventDict:

@@ -6,6 +6,7 @@ The request bodies that a process holds at the same time have a limit in bytes.
 from collections.abc import Iterable, Iterator
 from threading import Lock
 from typing import IO
+from wsgiref.types import WSGIEnvironment
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import BadRequest, LengthRequired, ServiceUnavailable
@@ -15,23 +16,30 @@ from werkzeug.exceptions import BadRequest, LengthRequired, ServiceUnavailable
 MAX_BYTES_IN_PROGRESS = 16 * 1024 * 1024
 
 RESERVED_BYTES = "{{ cookiecutter.package_name }}.reserved_bytes"
+# Whether the body of the response is in memory, so that no chunk of it has to be waited for.
+IS_COMPLETE = "{{ cookiecutter.package_name }}.is_complete"
 
 
 def init_app(app: Flask) -> None:
     """Check the bodies of requests and of streamed responses."""
     budget = BodyBudget()
-    app.before_request(require_complete_body)
-    app.before_request(budget.acquire)
+
+    @app.before_request
+    def check_body() -> None:
+        environ = request.environ
+        require_complete_body(environ)
+        if environ.get("CONTENT_LENGTH") or "HTTP_TRANSFER_ENCODING" in environ:
+            budget.acquire()
+
     app.teardown_request(budget.release)
     app.after_request(check_stream_length)
 
 
-def require_complete_body() -> None:
+def require_complete_body(environ: WSGIEnvironment) -> None:
     """Return 400 for a body that is shorter than its length or has a malformed chunk.
 
     Werkzeug counts the bytes of a body unless the server declares that it marks the end itself.
     """
-    environ = request.environ
     # Some servers join two lengths with a comma. Werkzeug would then see no body at all.
     if not (environ.get("CONTENT_LENGTH") or "0").isdecimal():
         raise BadRequest("Content-Length is not a number.")
@@ -45,7 +53,10 @@ def require_complete_body() -> None:
 
 def check_stream_length(response: Response) -> Response:
     """Count the bytes of a streamed response that has a `Content-Length`."""
-    length = response.content_length if response.is_streamed else None
+    if not response.is_streamed:
+        request.environ[IS_COMPLETE] = True
+        return response
+    length = response.content_length
     if length is not None and not response.direct_passthrough:
         if close := getattr(response.response, "close", None):
             response.call_on_close(close)
@@ -79,8 +90,6 @@ class BodyBudget:
         """
         limit = request.max_content_length or 0
         length = request.content_length
-        if length is None and "HTTP_TRANSFER_ENCODING" not in request.environ:
-            return
         size = limit if length is None else min(length, limit)
         with self.lock:
             if self.used and self.used + size > MAX_BYTES_IN_PROGRESS:

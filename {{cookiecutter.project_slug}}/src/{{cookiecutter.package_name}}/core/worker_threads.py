@@ -28,6 +28,7 @@ from . import logs, monitoring
 # {% else %}
 from . import logs
 # {% endif %}
+from .request_body import IS_COMPLETE
 
 LIVE = "/health/live"
 # Key in `environ`: the start of the request in seconds of `monotonic`.
@@ -184,7 +185,9 @@ class WorkerGuard:
             self.semaphore.release()
             raise
         if isinstance(body, ClosingIterator):
-            return GuardedBody(self, environ, body)
+            if IS_COMPLETE in environ:
+                return Body(self, body)
+            return StreamedBody(self, body, environ)
         # A file or an empty body. Servers send files faster if they are not wrapped.
         self.semaphore.release()
         return body
@@ -278,13 +281,31 @@ class WorkerGuard:
         # {% endif %}
 
 
-class GuardedBody:
-    """A response body that holds the semaphore until it is sent; each chunk has the timeout."""
+class Body:
+    """A response body that holds the semaphore until it is sent."""
 
-    def __init__(self, guard: WorkerGuard, environ: WSGIEnvironment, body: Iterable[bytes]) -> None:
+    def __init__(self, guard: WorkerGuard, body: Iterable[bytes]) -> None:
         self.guard = guard
-        self.environ = environ
         self.body = body
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Return an iterator of the chunks."""
+        return iter(self.body)
+
+    def close(self) -> None:
+        """Close the body and release the semaphore."""
+        try:
+            close(self.body)
+        finally:
+            self.guard.semaphore.release()
+
+
+class StreamedBody(Body):
+    """A response body of which each chunk has the timeout."""
+
+    def __init__(self, guard: WorkerGuard, body: Iterable[bytes], environ: WSGIEnvironment) -> None:
+        super().__init__(guard, body)
+        self.environ = environ
         self.chunks = iter(body)
 
     def __iter__(self) -> Iterator[bytes]:
@@ -301,13 +322,6 @@ class GuardedBody:
                 self.guard.end(running)
         except RequestTimeout as error:
             raise TimeoutError("the next chunk of the response took too long") from error
-
-    def close(self) -> None:
-        """Close the body and release the semaphore."""
-        try:
-            close(self.body)
-        finally:
-            self.guard.semaphore.release()
 
 
 def close(body: Iterable[bytes]) -> None:

@@ -130,7 +130,8 @@ def serve(app: Flask, *, threads: int) -> None:
 
 def request_started(_environ: WSGIEnvironment) -> None:
     """Count a request that runs or waits."""
-    ACTIVE.inc(1)
+    with shared_values.lock:
+        ACTIVE.numbers[0] += 1
 
 
 def request_rejected() -> None:
@@ -146,13 +147,25 @@ def request_finished(
     metrics: Mapping[str, float],
 ) -> None:
     """Observe a request; `metrics` are those of its log line."""
-    ACTIVE.inc(-1)
-    request_histogram(get_method(environ), route, status).observe(seconds)
+    requests = request_histogram(get_method(environ), route, status)
+    # {% if cookiecutter.__database %}
+    queries = query_histogram(route)
+    # {% endif %}
+    # Once for all of them, because this happens in each request.
+    with shared_values.lock:
+        ACTIVE.numbers[0] -= 1
+        requests.add(seconds)
+        # {% if cookiecutter.__database %}
+        queries.add(metrics.get("queries", 0))
+        # {% endif %}
+    if metrics:
+        count_operations(metrics)
+
+
+def count_operations(metrics: Mapping[str, float]) -> None:
+    """Observe what only some requests do."""
     if queue_ms := metrics.get("queue_ms"):
         QUEUED.observe(queue_ms / 1000)
-    # {% if cookiecutter.__database %}
-    query_histogram(route).observe(metrics.get("queries", 0))
-    # {% endif %}
     # {% if cookiecutter.__cache %}
     count_cache_operations(metrics)
     # {% endif %}

@@ -127,12 +127,14 @@ class Histogram(prometheus_client.Histogram):
 
     def observe(self, amount: float, exemplar: Any = None) -> None:
         """Count an amount in its bucket; values in files have no exemplars."""
-        # Private: the public method compares with each bucket, locks twice and checks labels.
-        bucket = self._buckets[bisect_left(self._upper_bounds, amount)]
         with shared_values.lock:
-            # Private, as above.
-            self._sum.numbers[0] += amount
-            bucket.numbers[0] += 1
+            self.add(amount)
+
+    def add(self, amount: float) -> None:
+        """Do so for a caller that has the lock."""
+        # Private: the public method compares with each bucket, locks twice and checks labels.
+        self._sum.numbers[0] += amount
+        self._buckets[bisect_left(self._upper_bounds, amount)].numbers[0] += 1
 
 
 def get_value(metric: Counter | Gauge) -> Value:

@@ -1,0 +1,57 @@
+"""Tests of the check for `async def` functions."""
+
+from functools import partial
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from {{ cookiecutter.package_name }}.core import (
+    view_functions,
+)
+
+
+@pytest.fixture
+def converting(monkeypatch: pytest.MonkeyPatch) -> Flask:
+    """Application that runs coroutine functions at once, as with `flask[async]`."""
+    app = Flask("test")
+    monkeypatch.setattr(app, "async_to_sync", lambda function: ("sync", function))
+    view_functions.init_app(app)
+    return app
+
+
+class View:
+    def get(self) -> str:
+        return "ok"
+
+    async def post(self) -> str:
+        return "ok"
+
+
+async def coroutine(**_: Any) -> str:
+    return "ok"
+
+
+def function(**_: Any) -> str:
+    return "ok"
+
+
+@pytest.mark.parametrize("plain", [function, View().get, partial(function, number=1), View])
+def test_plain_functions_are_called(converting: Flask, plain: Any) -> None:
+    assert converting.ensure_sync(plain) == plain
+
+
+@pytest.mark.parametrize("function", [coroutine, View().post, partial(coroutine, number=1)])
+def test_coroutine_functions_are_converted(converting: Flask, function: Any) -> None:
+    assert converting.ensure_sync(function) == ("sync", function)
+
+
+def test_marked_functions_are_left_to_flask(
+    converting: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def marked() -> Any:
+        return coroutine()
+
+    vars(marked)["mark"] = True
+    monkeypatch.setattr("flask.app.iscoroutinefunction", lambda function: "mark" in vars(function))
+    assert converting.ensure_sync(marked) == ("sync", marked)
