@@ -71,8 +71,8 @@ build() (
 
 # Restart a unit. If it fails, print the end of its log.
 restart_unit() {
-    sudo systemctl restart "$units-$1.service" && return
-    sudo journalctl -n 20 -o cat --no-pager -u "$units-$1.service" >&2 || true
+    sudo -n systemctl restart "$units-$1.service" && return
+    sudo -n journalctl -n 20 -o cat --no-pager -u "$units-$1.service" >&2 || true
     return 1
 }
 
@@ -92,7 +92,7 @@ restart() {
     restart_unit web && is_ready || return 1
     # {% if cookiecutter.__tasks %}
     # Running jobs finish first, for at most 330 s. All units must be active without a restart.
-    sudo systemctl restart "$units-jobs.target" || return 1
+    sudo -n systemctl restart "$units-jobs.target" || return 1
     if systemctl show --property=ActiveState,NRestarts --value "$units-worker@*" "$units-scheduler.service" | grep -Eqv '^(active|0|)$'; then
         say "a worker or the scheduler does not start"
         return 1
