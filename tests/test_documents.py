@@ -120,7 +120,7 @@ def find_errors(project: Path, flask_commands: set[str], texts: dict[str, str]) 
         unknown = {name for name in named - variables if not OTHER_VARIABLES.match(name)}
         yield from (f"{path}: {name}" for name in unknown)
         # A server without containers has a command with the name of the project.
-        programs = (*PROGRAMS, *(f"{file.name.removesuffix('-web.service')} " for file in units if "-web.s" in file.name))
+        programs = (*PROGRAMS, f"{project.name} ") if units else PROGRAMS
         phrases = {phrase for phrase in PHRASE.findall(text) if not phrase.startswith(programs)}
         yield from (f"{path}: log event {phrase}" for phrase in phrases - flask_commands - REDIS_SETTINGS - logged)
         # A quoted command is not a target.
