@@ -487,6 +487,9 @@ def check_pipeline(deployment: Deployment) -> None:
     assert f"{url} does not work" in result.stderr
     assert result.stderr.count("is in production") == 2
     assert deployment.current() == before
+    # Those of interrupted deployments are deleted; the one that does not work is the newest.
+    history = deployment.machine.run("cat /srv/shop/history").split()
+    assert deployment.machine.run("ls /srv/shop/releases").split()[:-1] == history
 
 
 def check_broken_releases(deployment: Deployment) -> None:
@@ -558,19 +561,15 @@ def check_interrupted_deployments(deployment: Deployment) -> None:
     wait_until(lambda: deployment.current() != before)
     # The end of a deployment deletes old releases and closes the lock.
     machine.run("flock /srv/shop/.lock true")
-    deployment.make("rollback")
-    assert deployment.current() == before
+    before = deployment.current()
 
-    # The script is killed when the release has been built.
+    # The script is killed when the release has been built. The next deployment deletes its files: check_pipeline().
     client = subprocess.Popen(words, cwd=folder, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wait_until(lambda: machine.run("readlink /srv/shop/next") != before)
     machine.run("kill -KILL $(grep -ls 'systemd/releas[e].sh' /proc/[0-9]*/cmdline | cut -d / -f 3)")
     client.wait()
     assert deployment.current() == before
-    deployment.make("deploy")
-    assert len(machine.run("ls /srv/shop/releases").split()) == len(machine.run("cat /srv/shop/history").split())
-    deployment.make("rollback")
-    assert deployment.current() == before
+    assert set(machine.run("cd /srv/shop && ls releases").split()) > set(machine.run("cat /srv/shop/history").split())
 
 
 def check_supervision(deployment: Deployment) -> None:
@@ -625,7 +624,7 @@ def test_server_runs(combination: Combination, machine: Machine, workspace: Path
     check_deploy(deployment)
     check_backup(deployment)
     if combination is PAGE:
-        check_pipeline(deployment)
         check_broken_releases(deployment)
         check_interrupted_deployments(deployment)
+        check_pipeline(deployment)
         check_supervision(deployment)
