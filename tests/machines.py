@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.containers import Engine, create_root
-from tests.services import program, wait_until
+from tests.services import free_port, program, wait_until
 
 # systemd needs these to isolate services, and a real server has them.
 CAPABILITIES = ("SYS_ADMIN", "SYS_PTRACE")
@@ -91,20 +91,25 @@ def host_environment() -> Mapping[str, str]:
 @contextmanager
 def booted_machine(cache: Path) -> Iterator[Machine]:
     """Provide a server within a `with` block."""
-    with tempfile.TemporaryDirectory(prefix="box-", dir="/var/tmp", ignore_cleanup_errors=True) as name:
-        folder = Path(name)
-        (folder / "engine").mkdir()
-        engine = Engine(folder / "engine")
-        try:
-            engine.probe()
-            root = create_root(cache, "machine")
-            (folder / "root").mkdir()
-            subprocess.run(["tar", "-xf", root, "-C", folder / "root"], check=True)
-            certificates = os.environ.get("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt")
-            shutil.copy2(certificates, folder / "root/etc/ssl/certs/ca-certificates.crt")
-            environment = "".join(f"{name}={value}\n" for name, value in host_environment().items())
-            (folder / "root/etc/environment").write_text(environment, encoding="utf-8")
-            engine.podman("network", "create", "--subnet=198.19.250.0/24", "machines")
-            yield Machine(engine, folder, root)
-        finally:
-            engine.clean()
+    folder = Path(tempfile.mkdtemp(prefix="box-", dir="/var/tmp"))
+    (folder / "engine").mkdir()
+    engine = Engine(folder / "engine")
+    try:
+        engine.probe()
+        root = create_root(cache, "machine")
+        (folder / "root").mkdir()
+        subprocess.run(["tar", "-xf", root, "-C", folder / "root"], check=True)
+        certificates = os.environ.get("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt")
+        shutil.copy2(certificates, folder / "root/etc/ssl/certs/ca-certificates.crt")
+        environment = "".join(f"{name}={value}\n" for name, value in host_environment().items())
+        (folder / "root/etc/environment").write_text(environment, encoding="utf-8")
+        # Each engine on this machine has its own network, and a bridge of its own: see containers.Project.
+        number = free_port() % 256
+        engine.podman("network", "create", f"--subnet=198.19.{number}.0/24", "machines")
+        network = engine.folder / "networks" / "machines.json"
+        network.write_text(re.sub('(?<="network_interface": ")[^"]*', f"machines{number}", network.read_text()))
+        yield Machine(engine, folder, root)
+    finally:
+        engine.clean()
+        # Thousands of files: deleted in the background.
+        subprocess.run(["sh", "-c", 'nice rm -rf "$0" >/dev/null 2>&1 &', folder], check=True)
