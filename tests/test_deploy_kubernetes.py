@@ -455,7 +455,7 @@ def test_network_policies_allow_only_needed_connections(
     if is_proxied:
         expected.add(("proxy", "web", 8000))
     if is_monitored:
-        metrics = {("web", 8000), ("web", 9464), ("worker", 9464), ("scheduler", 9464), ("proxy", 9113)}
+        metrics = {("web", 8000), ("web", 9464), ("worker", 9464), ("scheduler", 9464), ("proxy", 9113), ("proxy", 9117)}
         # The uwsgi protocol has no metrics.
         metrics -= {("web", 8000)} if ("web", 9464) in network.listeners else set()
         expected |= {("monitoring/", *listener) for listener in metrics & network.listeners}
