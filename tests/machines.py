@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.containers import Engine, create_root
-from tests.services import program, wait_until
+from tests.services import free_port, program, wait_until
 
 # systemd needs these to isolate services, and a real server has them.
 CAPABILITIES = ("SYS_ADMIN", "SYS_PTRACE")
@@ -104,7 +104,8 @@ def booted_machine(cache: Path) -> Iterator[Machine]:
             shutil.copy2(certificates, folder / "root/etc/ssl/certs/ca-certificates.crt")
             environment = "".join(f"{name}={value}\n" for name, value in host_environment().items())
             (folder / "root/etc/environment").write_text(environment, encoding="utf-8")
-            engine.podman("network", "create", "--subnet=198.19.250.0/24", "machines")
+            # One network per engine: see containers.Project.
+            engine.podman("network", "create", f"--subnet=198.19.{free_port() % 256}.0/24", "machines")
             yield Machine(engine, folder, root)
         finally:
             engine.clean()

@@ -47,6 +47,8 @@ SERVERS = [
 OTHER_VARIABLES = {"FLASK_APP", "FLASK_DEBUG", "HOME", "PYTHONUNBUFFERED"}
 MAXIMUM_EXPOSURE = "30"  # 3.0
 REQUESTS = 4000
+CLIENTS = 4
+RESTARTS = 2
 
 
 def units_of(project: Path) -> Path:
@@ -125,14 +127,16 @@ def test_units_have_the_limits_of_the_containers(combination: Combination, proje
     """Memory limits, process limits and grace periods are those of compose.yaml, which docs/capacity.md explains."""
     services = yaml.safe_load((project / "compose.yaml").read_text(encoding="utf-8"))["services"]
     slug, folder = slug_of(project), units_of(project)
-    expected = {"web"}
+    expected = {"check", "web"}
     if combination.options["database"] != "none":
         expected |= {"backup", "migrate"}
     if combination.options["task_queue"] != "none":
         expected |= {"scheduler", "worker"}
     found = {re.sub(rf"^{slug}-|@?\.service$", "", file.name): file for file in folder.glob("*.service")}
     assert found.keys() == expected
-    for name in expected - {"backup"}:
+    for key in ("MemoryMax", "TasksMax"):
+        assert values_of(found["check"], key) == values_of(found["web"], key)
+    for name in expected - {"backup", "check"}:
         limits = services[name]["deploy"]["resources"]["limits"]
         assert values_of(found[name], "MemoryMax") == [str(limits["memory"])], name
         assert values_of(found[name], "TasksMax") == [str(limits["pids"])], name
@@ -150,7 +154,8 @@ def test_units_run_the_commands_of_the_containers(project: Path) -> None:
         name = re.sub(r"@?\.service$", "", unit.name.removeprefix(f"{slug_of(project)}-"))
         if name != "backup":
             (command,) = values_of(unit, "ExecStart")
-            wanted = serve if name == "web" else shlex.join(services[name]["command"])
+            wanted = {"web": serve, "check": f"sh deploy/systemd/check.sh {serve}"}.get(name)
+            wanted = wanted or shlex.join(services[name]["command"])
             assert command.partition("/run.sh ")[2].partition(" --hostname")[0] == wanted, name
 
 
@@ -240,11 +245,11 @@ def test_restart_with_the_socket_of_systemd_loses_no_request(
                     statuses[repr(error)] += 1
                 time.sleep(0.01)
 
-        with ThreadPoolExecutor(4) as pool:
+        with ThreadPoolExecutor(CLIENTS) as pool:
             try:
-                clients = [pool.submit(send_requests) for _ in range(4)]
+                clients = [pool.submit(send_requests) for _ in range(CLIENTS)]
                 wait_until(lambda: statuses[200] > 50, process)
-                for _ in range(2):
+                for _ in range(RESTARTS):
                     # systemd sends SIGTERM to the main process (KillMode=mixed).
                     process.send_signal(signal.SIGTERM)
                     process.wait(TIMEOUT)
@@ -257,7 +262,11 @@ def test_restart_with_the_socket_of_systemd_loses_no_request(
                     client.result()
                 process.terminate()
                 process.wait(TIMEOUT)
-        assert statuses.keys() == {200}, (statuses, log.read_text(encoding="utf-8")[-3000:])
+        lost = sum(number for result, number in statuses.items() if result != 200)
+        # uWSGI kills its HTTP router with the requests that it has accepted: docs/runbook.md.
+        options = combination.options
+        has_router = (options["wsgi_server"], options["reverse_proxy"]) == ("uwsgi", "none")
+        assert lost <= (CLIENTS * RESTARTS if has_router else 0), (statuses, log.read_text(encoding="utf-8")[-3000:])
         assert not descendants(process.pid)
 
 
@@ -425,6 +434,9 @@ def check_site(deployment: Deployment) -> None:
     assert "<!doctype html>" in machine.run(f"{curl}/")
     assert machine.run(f"{curl}/health/ready --write-out '%{{http_code}}' --output /dev/null") == "200"
     assert machine.run(f"{curl}/metrics --write-out '%{{http_code}}' --output /dev/null") == "404"
+    if (deployment.folder / "docs" / "monitoring.md").exists():
+        assert "http_server_active_requests" in machine.run("curl --silent 127.0.0.1:8000/metrics")
+        assert "task_queue_length" in machine.run("curl --silent 127.0.0.1:9470/metrics 127.0.0.1:9471/metrics")
     stylesheet = re.search(r'href="(/static/[^"]+\.css)"', machine.run(f"{curl}/"))
     assert stylesheet
     headers = machine.run(f"{curl}{stylesheet[1]} --head --header 'Accept-Encoding: br'")
@@ -472,26 +484,31 @@ def check_pipeline(deployment: Deployment) -> None:
     result = subprocess.run(command, check=False, cwd=deployment.folder, env=env, capture_output=True, text=True)
     assert result.returncode != 0
     assert f"{url} does not work" in result.stderr
-    assert result.stdout.count("is in production") == 2
+    assert result.stderr.count("is in production") == 2
     assert deployment.current() == before
 
 
 def check_broken_releases(deployment: Deployment) -> None:
-    """A release with a broken migration, server or worker is not used, and no request is lost."""
+    """A release with a broken package, migration, server or worker is not used, and no request is lost."""
     machine, folder = deployment.machine, deployment.folder
     before = deployment.current()
     migration = max((folder / "migrations" / "versions").glob("*.py"))
     # A broken migration is a new file; its parent is the newest.
     revision = re.search(r'(?m)^revision\b.*= "(\w+)"', migration.read_text(encoding="utf-8"))
     assert revision
+    server, worker = folder / "src" / "shop" / "wsgi.py", folder / "src" / "shop" / "worker.py"
     broken = {
+        folder / "uv.lock": ("", "it cannot be built"),
         folder / "migrations" / "versions" / "9999_broken.py": (
             f'revision = "9999"\ndown_revision = "{revision[1]}"\n\n\ndef upgrade() -> None:\n    raise ValueError\n',
-            "a migration failed",
+            "ValueError(.|\n)*: a migration failed; nothing has changed",
         ),
-        folder / "src" / "shop" / "wsgi.py": ("raise ValueError\n", "does not work"),
-        folder / "src" / "shop" / "worker.py": ("raise ValueError\n", "a worker or the scheduler does not start"),
-        folder / "uv.lock": ("", "cannot be built"),
+        # Only in production, so that it can be built.
+        server: (
+            'import os\n\nassert os.environ["FLASK_DEBUG"] == "1", "broken"\n' + server.read_text(encoding="utf-8"),
+            "broken(.|\n)*the application server does not work with it; nothing has changed",
+        ),
+        worker: ("raise ValueError\n", "a worker or the scheduler does not start(.|\n)*in production again"),
     }
     with deployment.requests() as results:
         for file, (text, message) in broken.items():
@@ -499,7 +516,7 @@ def check_broken_releases(deployment: Deployment) -> None:
             file.write_text(text, encoding="utf-8")
             deployment.commit("Broken")
             output = deployment.fail()
-            assert message in output, output
+            assert re.search(message, output), output
             assert deployment.current() == before
             if old is None:
                 file.unlink()
@@ -509,6 +526,50 @@ def check_broken_releases(deployment: Deployment) -> None:
     assert results.keys() == {200}, results
     assert machine.run("readlink /srv/shop/next") == before
     check_units(deployment)
+
+
+def check_interrupted_deployments(deployment: Deployment) -> None:
+    """A missing setting, a full disk, a second deployment and a lost connection have a message and leave no files."""
+    machine, folder = deployment.machine, deployment.folder
+    before = deployment.current()
+    machine.run("cp /etc/shop/shop.env shop.env && sed -i /^SECRET_KEY=/d /etc/shop/shop.env")
+    output = deployment.fail()
+    assert re.search(r"SECRET_KEY(.|\n)*nothing has changed", output), output
+    machine.run("cat shop.env > /etc/shop/shop.env")
+
+    machine.run("mount -t tmpfs -o size=64k,mode=1777 tmpfs /srv/shop/uploads")
+    output = deployment.fail()
+    assert "No space left on device" in output, output
+    assert "the upload failed" in output, output
+    assert machine.run("ls /srv/shop/uploads") == ""
+    machine.run("umount /srv/shop/uploads")
+
+    # The client is killed while the release is built: the server finishes the deployment, and accepts no other one.
+    words = ["make", "--no-print-directory", "deploy", f"HOST=shop-deploy@{machine.address}"]
+    env = {**os.environ, "PATH": f"{machine.folder}/bin{os.pathsep}{os.environ['PATH']}"}
+    client = subprocess.Popen(words, cwd=folder, env=env, stdout=subprocess.DEVNULL, start_new_session=True)
+    wait_until(lambda: machine.try_run("ls -d /srv/shop/releases/*/.venv/bin | grep -qv " + before).returncode == 0)
+    assert "another deployment is running; nothing has changed" in deployment.fail("rollback")
+    assert "another deployment is running; nothing has changed" in deployment.fail("deploy")
+    assert machine.run("ls /srv/shop/uploads") == ""
+    os.killpg(client.pid, signal.SIGKILL)
+    client.wait()
+    wait_until(lambda: deployment.current() != before)
+    # The end of a deployment deletes old releases and closes the lock.
+    machine.run("flock /srv/shop/.lock true")
+    deployment.make("rollback")
+    assert deployment.current() == before
+
+    # The script is killed when the release has been built.
+    client = subprocess.Popen(words, cwd=folder, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_until(lambda: machine.run("readlink /srv/shop/next") != before)
+    machine.run("kill -KILL $(grep -ls 'systemd/releas[e].sh' /proc/[0-9]*/cmdline | cut -d / -f 3)")
+    client.wait()
+    assert deployment.current() == before
+    deployment.make("deploy")
+    assert len(machine.run("ls /srv/shop/releases").split()) == len(machine.run("cat /srv/shop/history").split())
+    deployment.make("rollback")
+    assert deployment.current() == before
 
 
 def check_supervision(deployment: Deployment) -> None:
@@ -565,4 +626,5 @@ def test_server_runs(combination: Combination, machine: Machine, workspace: Path
     if combination is PAGE:
         check_pipeline(deployment)
         check_broken_releases(deployment)
+        check_interrupted_deployments(deployment)
         check_supervision(deployment)

@@ -24,6 +24,8 @@ cat ./*.conf | sed -n 's/^ *LoadModule \([a-z0-9_]*\)_module .*/\1/p' | grep -Ev
     echo "# Written by deploy/systemd/apache.sh of $slug."
     cat apache.env "/etc/$slug/proxy.env" | sed -n 's/^\([A-Z_]*\)=\(.*\)/Define \1 "\2"/p'
     echo "Include $slug/settings.conf"
+    # The static files are below the link `current`.
+    printf '<Directory "/srv">\n    Options FollowSymLinks\n</Directory>\n'
 } > "/etc/apache2/sites-available/$slug.conf"
 a2ensite --quiet "$slug"
 if ! apache2ctl -t; then

@@ -1,29 +1,62 @@
 #!/bin/sh
 # Releases on this server. `make deploy` and `make rollback` run it as {{ cookiecutter.__system_user }}-deploy:
-#   release.sh deploy RELEASE   build releases/RELEASE and switch to it; return to the old release if it does not work
+#   release.sh deploy RELEASE   build uploads/RELEASE and switch to it; return to the old release if it does not work
 #   release.sh rollback         switch to the release before the current one
 set -eu
 root=/srv/{{ cookiecutter.project_slug }}
 units={{ cookiecutter.project_slug }}
 keep=5 # releases in production, with the current one
 
+case ${1:-} in
+    deploy) release=${2:?} ;;
+    rollback) release='' ;;
+    *)
+        sed -n '2,4s/^# //p' "$0" >&2
+        exit 2
+        ;;
+esac
+
+# A deployment ends as usual if the connection of its user breaks off.
+trap '' HUP INT PIPE TERM
+
+say() {
+    echo "$1" >&2 || true
+}
+
+fail() {
+    say "$1"
+    exit 1
+}
+
 cd "$root"
 exec 9> .lock
-flock --nonblock 9 || { echo "another deployment is running" >&2; exit 1; }
+if ! flock --nonblock 9; then
+    [ -z "$release" ] || rm -rf "uploads/$release"
+    fail "another deployment is running; nothing has changed"
+fi
+touch history
 
 # Replace a link by one step, so that it exists at any time: `ln -sfn` would delete it first.
 link() {
-    ln -sfn "releases/$2" "$1.new"
-    mv -T "$1.new" "$1"
+    ln -sfn "releases/$2" "$1.new" && mv -T "$1.new" "$1"
 }
 
 name() {
     if [ -L "$1" ]; then basename "$(readlink "$1")"; fi
 }
 
+# Delete what interrupted deployments left, and old releases. `history` has the releases that were in production, the newest last.
+clean() {
+    for folder in releases/*; do
+        tail -n "$keep" history | grep -qxF "${folder#releases/}" || [ "${folder#releases/}" = "$(name current)" ] || rm -rf "$folder"
+    done
+    find uploads -mindepth 1 -maxdepth 1 -mtime +0 -exec rm -rf {} +
+}
+
 # `&&`: the shell ignores `set -e` in a condition.
 build() (
-    cd "releases/$1" &&
+    mv "uploads/$release" releases/ &&
+        cd "releases/$release" &&
         export UV_COMPILE_BYTECODE=1 UV_PYTHON_DOWNLOADS=never &&
         { [ -x "$root/.uv/bin/python" ] || python3 -m venv "$root/.uv"; } &&
         # pyproject.toml pins the version of uv.
@@ -36,77 +69,83 @@ build() (
         chmod -R a+rX,g-w,o-w .
 )
 
+# Restart a unit. If it fails, print the end of its log.
+restart_unit() {
+    sudo -n systemctl restart "$units-$1.service" && return
+    sudo -n journalctl -n 20 -o cat --no-pager -u "$units-$1.service" >&2 || true
+    return 1
+}
+
+# Wait until the service and the services that it needs are available.
+is_ready() {
+    bind=$(sed -n 's/^Environment=BIND=//p' "current/deploy/systemd/$units-web.service")
+    for _ in 1 2 3 4 5; do
+        ! BIND=$bind python3 -IS current/deploy/health_{{ cookiecutter.__upstream_protocol }}.py /health/ready 2> /dev/null || return 0
+        sleep 1
+    done
+    say "/health/ready does not respond with 200"
+    return 1
+}
+
 # Restart the processes with `current`. While the application server restarts, connections wait in the socket of systemd.
 restart() {
-    sudo systemctl restart "$units-web.service" || return 1
-    bind=$(sed -n 's/^Environment=BIND=//p' "current/deploy/systemd/$units-web.service")
-    if ! BIND=$bind python3 -IS current/deploy/health_{{ cookiecutter.__upstream_protocol }}.py /health/ready; then
-        echo "/health/ready does not respond with 200" >&2
-        return 1
-    fi
+    restart_unit web && is_ready || return 1
     # {% if cookiecutter.__tasks %}
     # Running jobs finish first, for at most 330 s. All units must be active without a restart.
-    sudo systemctl restart "$units-jobs.target" || return 1
+    sudo -n systemctl restart "$units-jobs.target" || return 1
     if systemctl show --property=ActiveState,NRestarts --value "$units-worker@*" "$units-scheduler.service" | grep -Eqv '^(active|0|)$'; then
-        echo "a worker or the scheduler does not start" >&2
+        say "a worker or the scheduler does not start"
         return 1
     fi
     # {% endif %}
 }
 
-# Switch to a release, or back to the old one.
+# Switch to a release, or back to the old one. `history.new` becomes the history: without disk space nothing is switched.
 switch() {
     old=$(name current)
-    link current "$1"
+    link current "$1" || fail "the link to $1 cannot be written; nothing has changed"
     if restart; then
+        mv history.new history
         link next "$1"
-        echo "$1 is in production"
+        say "$1 is in production"
         return
     fi
-    echo "$1 does not work: see journalctl -u '$units-*'" >&2
+    say "$1 does not work: see journalctl -u '$units-*'"
     if [ -n "$old" ]; then
         link current "$old"
         link next "$old"
-        restart && echo "$old is in production again" >&2
+        ! restart || say "$old is in production again"
     fi
+    [ -z "$release" ] || [ -z "$old" ] || rm -rf "releases/$release"
     exit 1
 }
 
-case ${1:-} in
-    deploy)
-        release=${2:?}
-        if ! build "$release"; then
-            rm -rf "releases/$release"
-            echo "$release cannot be built; nothing has changed" >&2
-            exit 1
-        fi
-        # {% if cookiecutter.__database %}
-        link next "$release"
-        if ! sudo systemctl restart "$units-migrate.service"; then
-            [ -z "$(name current)" ] || link next "$(name current)"
-            echo "$release: a migration failed: see journalctl -u $units-migrate; the old release is still in production" >&2
-            exit 1
-        fi
-        # {% endif %}
-        switch "$release"
-        for unit in "current/deploy/systemd/$units"-*; do
-            cmp -s "$unit" "/etc/systemd/system/${unit##*/}" || echo "${unit##*/} differs from the installed one: make server" >&2
-        done
-        # Keep the releases to which `rollback` can return.
-        echo "$release" >> history
-        for folder in releases/*; do
-            tail -n "$keep" history | grep -qxF "${folder#releases/}" || rm -rf "$folder"
-        done
-        ;;
-    rollback)
-        # The last line of `history` is the current release.
-        previous=$(sed '$d' history | tail -n 1)
-        [ -d "releases/${previous:-none}" ] || { echo "there is no release before $(name current)" >&2; exit 1; }
-        switch "$previous"
-        sed -i '$d' history
-        ;;
-    *)
-        sed -n '2,4s/^# //p' "$0" >&2
-        exit 2
-        ;;
-esac
+# Fail before the switch: the old release runs on.
+abort() {
+    rm -rf "uploads/$release" "releases/$release" next
+    [ -z "$(name current)" ] || link next "$(name current)"
+    fail "$release: $1; nothing has changed"
+}
+
+if [ -n "$release" ]; then
+    clean
+    build || abort "it cannot be built"
+    { cat history && echo "$release"; } > history.new || abort "the history cannot be written"
+    link next "$release" || abort "the link to it cannot be written"
+    # {% if cookiecutter.__database %}
+    restart_unit migrate || abort "a migration failed"
+    # {% endif %}
+    restart_unit check || abort "the application server does not work with it"
+    switch "$release"
+    for unit in "current/deploy/systemd/$units"-*; do
+        cmp -s "$unit" "/etc/systemd/system/${unit##*/}" || say "${unit##*/} differs from the installed one: make server"
+    done
+    clean
+else
+    current=$(name current)
+    # Also right if a deployment was killed after its switch, before it wrote the history.
+    sed "/^$current\$/,\$d" history > history.new
+    previous=$(tail -n 1 history.new)
+    [ -d "releases/${previous:-none}" ] || fail "there is no release before ${current:-the first one}"
+    switch "$previous"
+fi
