@@ -19,7 +19,7 @@ PAGES = (
 # Commands of Compose: with any number of services, with one service, and without services.
 MULTI_SERVICE_COMMANDS = {"build", "logs", "ps", "pull", "restart", "stats", "stop", "up"}
 SINGLE_SERVICE_COMMANDS = {"exec", "run"}
-OTHER_COMMANDS = {"config", "down"}
+OTHER_COMMANDS = {"config", "down", "version"}
 # Options of Compose that take a value.
 OPTIONS_WITH_VALUE = {"--scale", "--since", "--tail", "--timeout"}
 # Prints all commands of an application, each with its groups.

@@ -12,6 +12,14 @@ from .tracing import tracing
 ENVIRONMENT = "deployment.environment.name"
 
 
+# {% if cookiecutter.deployment == "aws-lambda" %}
+def flush() -> None:
+    """Export what waits, before the process is frozen; it takes up to 3 s."""
+    if tracing.sdk:
+        tracing.sdk.flush()
+
+
+# {% endif %}
 def init_app(app: Flask) -> None:
     """Export if OTEL_EXPORTER_OTLP_ENDPOINT is set; otherwise the SDK is not even imported."""
     settings = get_settings(app)
@@ -41,11 +49,3 @@ def init_app(app: Flask) -> None:
 
     cache.instrument(app.extensions["cache"], settings)
     # {% endif %}
-# {% if cookiecutter.deployment == "aws-lambda" %}
-
-
-def flush() -> None:
-    """Export what waits, before the process is frozen; it takes up to 3 s."""
-    if tracing.sdk:
-        tracing.sdk.flush()
-# {% endif %}
