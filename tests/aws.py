@@ -39,6 +39,7 @@ echo "aws $*" >> "$CALLS"
 case "$*" in
     *get-caller-identity*) echo 123456789012 ;;
     *"ecr describe-images"*) test -e "$FOLDER/pushed" && echo sha256:$(cat "$FOLDER/pushed") ;;
+    *describe-stacks*ParameterKey*) if [ -n "${STACK_ERROR-}" ]; then echo "$STACK_ERROR" >&2; exit 254; fi ;;&
     *OutputKey*) echo output ;;
     *describe-stacks*) call=$*; name=${call#*ParameterKey==\'}; sed -n "s/^${name%%\'*}=//p" "$FOLDER/stack" ;;
     *"cloudformation deploy"*) printf '%s\n' "$@" | grep = > "$FOLDER/stack" ;;
