@@ -67,6 +67,8 @@ class Account:
     def __init__(self, project: Path, script: str, folder: Path, run: Run) -> None:
         """Write the fakes to a folder."""
         self.project, self.script, self.folder, self.run = project, script, folder, run
+        for file in project.glob("deploy/*/*.env"):
+            file.write_text(file.read_text(encoding="utf-8").replace("change-me", "1"), encoding="utf-8")
         (folder / "bin").mkdir()
         (folder / "stack").touch()
         for name, text in {"aws": FAKE_AWS, "docker": FAKE_DOCKER, "curl": FAKE_CURL}.items():

@@ -334,5 +334,7 @@ def test_script_migrates_before_it_releases(
     assert account.images() == {name: "v3" if name.startswith("Previous") else "v2" for name in expected}
     assert account.call("rollback", "staging")[0] == 0
     assert account.images()["Image"] == "v3"
+    (workspace / "deploy" / "ecs" / "staging.env").write_text("DomainName=change-me\n", encoding="utf-8")
+    assert account.call("deploy", "staging", "registry.example.com/web:v5") == (2, [])
     result = run(venv_bin / "shellcheck", "deploy/ecs/deploy.sh", cwd=workspace)
     assert result.returncode == 0, result.stdout

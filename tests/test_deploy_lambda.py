@@ -495,5 +495,7 @@ def test_script_migrates_before_it_releases(workspace: Path, tmp_path: Path, run
     assert account.call("rollback", "staging")[0] == 0
     assert account.images() == {"Image": "v2", "CommandImage": "v2", "PreviousImage": "v4"}
     assert account.call("deploy", "test", "web:v1")[0] == 2
+    (workspace / "deploy" / "lambda" / "staging.env").write_text("DomainName=change-me\n", encoding="utf-8")
+    assert account.call("deploy", "staging", "registry.example.com/web:v5") == (2, [])
     result = run(venv_bin / "shellcheck", "deploy/lambda/deploy.sh", cwd=workspace)
     assert result.returncode == 0, result.stdout

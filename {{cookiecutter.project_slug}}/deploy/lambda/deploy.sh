@@ -10,6 +10,7 @@ argument=${3-}
 stack="{{ cookiecutter.project_slug }}-$stage"
 parameters="deploy/lambda/$stage.env"
 test -f "$parameters" || { echo "$parameters is missing: STAGE is staging or production" >&2; exit 2; }
+! grep -n change-me "$parameters" >&2 || { echo "Set these parameters in $parameters" >&2; exit 2; }
 account=$(aws sts get-caller-identity --query Account --output text)
 region=${AWS_REGION:-$(aws configure get region)}
 
