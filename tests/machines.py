@@ -104,8 +104,10 @@ def booted_machine(cache: Path) -> Iterator[Machine]:
             shutil.copy2(certificates, folder / "root/etc/ssl/certs/ca-certificates.crt")
             environment = "".join(f"{name}={value}\n" for name, value in host_environment().items())
             (folder / "root/etc/environment").write_text(environment, encoding="utf-8")
-            # One network per engine: see containers.Project.
-            engine.podman("network", "create", f"--subnet=198.19.{free_port() % 256}.0/24", "machines")
+            # Each engine on this machine has its own network, and a bridge of its own: see containers.Project.
+            number = free_port() % 256
+            network = [f"--subnet=198.19.{number}.0/24", f"--interface-name=machines{number}", "machines"]
+            engine.podman("network", "create", *network)
             yield Machine(engine, folder, root)
         finally:
             engine.clean()

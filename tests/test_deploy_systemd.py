@@ -462,8 +462,9 @@ def check_deploy(deployment: Deployment) -> None:
         second = deployment.current()
         deployment.make("rollback")
         assert deployment.current() == first
-        while results.total() < REQUESTS:
+        while (number := results.total()) < REQUESTS:
             machine.run("systemctl restart shop-web")
+            wait_until(lambda number=number: results.total() > number + REQUESTS / 10)  # type: ignore[misc]
     assert second > first
     assert results.keys() == {200}, results
     assert machine.run("ls /srv/shop/releases").split() == [Path(first).name, Path(second).name]

@@ -45,7 +45,7 @@ OTHER_VARIABLES = re.compile("OTEL_|DD_")
 FLASK_COMMANDS = {"routes", "run", "shell"}
 # Several words in backquotes are a command, a setting of Redis, or a log event.
 PHRASE = re.compile(r"`([a-z]+(?: [a-z]+)+)`")
-PROGRAMS = ("alembic ", "docker ", "flask ", "git ", "kubectl ", "make ")
+PROGRAMS = ("alembic ", "docker ", "flask ", "git ", "kubectl ", "make ", "systemctl ")
 REDIS_SETTINGS = {"appendfsync always", "appendfsync everysec", "appendonly yes"}
 LOG_METHODS = {"critical", "debug", "error", "exception", "info", "warning"}
 
@@ -113,12 +113,15 @@ def find_errors(project: Path, flask_commands: set[str], texts: dict[str, str]) 
     services: set[str] = set()
     for file in sorted(project.glob("compose*.yaml")):
         services |= yaml.safe_load(file.read_text(encoding="utf-8"))["services"].keys()
+    units = [*project.glob("deploy/systemd/*-*.*")]
     for path, text in texts.items():
         # `TEST_X` sets `X` for the tests of a project.
         named = {name.removeprefix("TEST_") for command in commands(text) for name in VARIABLE.findall(command)}
         unknown = {name for name in named - variables if not OTHER_VARIABLES.match(name)}
         yield from (f"{path}: {name}" for name in unknown)
-        phrases = {phrase for phrase in PHRASE.findall(text) if not phrase.startswith(PROGRAMS)}
+        # A server without containers has a command with the name of the project.
+        programs = (*PROGRAMS, f"{project.name} ") if units else PROGRAMS
+        phrases = {phrase for phrase in PHRASE.findall(text) if not phrase.startswith(programs)}
         yield from (f"{path}: log event {phrase}" for phrase in phrases - flask_commands - REDIS_SETTINGS - logged)
         # A quoted command is not a target.
         for words in arguments_of(re.sub(r"(COMMAND=)'[^']*'", r"\1", text), "make"):
@@ -127,6 +130,9 @@ def find_errors(project: Path, flask_commands: set[str], texts: dict[str, str]) 
             )
         for words in arguments_of(text, "flask"):
             yield from (f"{path}: flask {error}" for error in find_flask_errors(words, flask_commands))
+        for program in ("systemctl", "journalctl"):
+            for words in arguments_of(text, program):
+                yield from (f"{path}: {program} {word}" for word in find_missing_units(words, project, units))
         for words in arguments_of(text, "docker compose"):
             yield from (f"{path}: docker compose {error}" for error in find_compose_errors(words, services))
 
@@ -148,6 +154,15 @@ def find_flask_errors(words: list[str], flask_commands: set[str]) -> Iterator[st
         name.append(word)
     if name and " ".join(name) not in flask_commands:
         yield " ".join(name)
+
+
+def find_missing_units(words: list[str], project: Path, units: list[Path]) -> Iterator[str]:
+    """Yield the units of the project in the arguments of `systemctl` that do not exist."""
+    for word in words:
+        name = re.sub(r"@\d+$", "@", word.strip("'\"").removesuffix(".service"))
+        found = {unit.name for unit in units} | {unit.name.removesuffix(".service") for unit in units}
+        if name.startswith(f"{project.name}-") and "*" not in name and name not in found:
+            yield word
 
 
 def find_compose_errors(words: list[str], services: set[str]) -> Iterator[str]:
@@ -184,6 +199,7 @@ def test_documented_commands_exist(project: Path, flask_commands: set[str]) -> N
         "`docker compose logs --since 10m webb`",
         "`docker compose exec -T web flask seeds`",
         "`docker compose halt`",
+        "`systemctl restart my-service-proxy`",
         "`DATABASE_POOLS`",
         "`repeated statement`",
     ],

@@ -8,6 +8,7 @@ user={{ cookiecutter.__system_user }}
 settings=/etc/$slug/$slug.env
 
 [ "$(id -u)" = 0 ] || { echo "install.sh: run it as root" >&2; exit 1; }
+[ ! -L "/srv/$slug" ] || { echo "install.sh: /srv/$slug is a link; for another disk use a bind mount" >&2; exit 1; }
 
 install -D --mode=644 sysusers.conf "/etc/sysusers.d/$slug.conf"
 systemd-sysusers "/etc/sysusers.d/$slug.conf"

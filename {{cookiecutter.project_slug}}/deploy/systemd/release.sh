@@ -16,7 +16,7 @@ case ${1:-} in
         ;;
 esac
 
-# A deployment ends as usual if the connection of its user breaks off.
+# A deployment continues if the connection of its user ends early.
 trap '' HUP INT PIPE TERM
 
 say() {
