@@ -39,6 +39,7 @@ echo "aws $*" >> "$CALLS"
 case "$*" in
     *get-caller-identity*) echo 123456789012 ;;
     *"ecr describe-images"*) test -e "$FOLDER/pushed" && echo sha256:$(cat "$FOLDER/pushed") ;;
+    *describe-stacks*ParameterKey*) if [ -n "${STACK_ERROR-}" ]; then echo "$STACK_ERROR" >&2; exit 254; fi ;;&
     *OutputKey*) echo output ;;
     *describe-stacks*) call=$*; name=${call#*ParameterKey==\'}; sed -n "s/^${name%%\'*}=//p" "$FOLDER/stack" ;;
     *"cloudformation deploy"*) printf '%s\n' "$@" | grep = > "$FOLDER/stack" ;;
@@ -66,6 +67,8 @@ class Account:
     def __init__(self, project: Path, script: str, folder: Path, run: Run) -> None:
         """Write the fakes to a folder."""
         self.project, self.script, self.folder, self.run = project, script, folder, run
+        for file in project.glob("deploy/*/*.env"):
+            file.write_text(file.read_text(encoding="utf-8").replace("change-me", "1"), encoding="utf-8")
         (folder / "bin").mkdir()
         (folder / "stack").touch()
         for name, text in {"aws": FAKE_AWS, "docker": FAKE_DOCKER, "curl": FAKE_CURL}.items():

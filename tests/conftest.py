@@ -60,8 +60,18 @@ SLOW = (
 
 
 @pytest.fixture(scope="session")
-def _rendered() -> dict[str, Path]:
-    return {}
+def render(cookies_session: Cookies) -> Callable[[Combination], Path]:
+    """Return a function that renders a combination, each once. Tests must not change the result."""
+    rendered: dict[str, Path] = {}
+
+    def render(combination: Combination) -> Path:
+        if combination.id not in rendered:
+            result = cookies_session.bake(extra_context=combination.context)
+            assert result.exception is None, result.exception
+            rendered[combination.id] = result.project_path
+        return rendered[combination.id]
+
+    return render
 
 
 def modified(project: Path) -> dict[str, int]:
@@ -70,15 +80,12 @@ def modified(project: Path) -> dict[str, int]:
 
 
 @pytest.fixture
-def project(combination: Combination, cookies_session: Cookies, _rendered: dict[str, Path]) -> Iterator[Path]:
+def project(combination: Combination, render: Callable[[Combination], Path]) -> Iterator[Path]:
     """Return the rendered project of a combination. It is rendered once and shared: tests must not change it."""
-    if combination.id not in _rendered:
-        result = cookies_session.bake(extra_context=combination.context)
-        assert result.exception is None, result.exception
-        _rendered[combination.id] = result.project_path
-    before = modified(_rendered[combination.id])
-    yield _rendered[combination.id]
-    after = modified(_rendered[combination.id])
+    folder = render(combination)
+    before = modified(folder)
+    yield folder
+    after = modified(folder)
     assert after == before, "the test wrote to the shared project: use the fixture workspace, which is a copy"
 
 

@@ -8,6 +8,7 @@ import subprocess
 import time
 from base64 import b64encode
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from copy import deepcopy
@@ -16,10 +17,10 @@ from http.client import HTTPException
 from pathlib import Path
 from threading import Event, Timer
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
-from pytest_cookies.plugin import Cookies
 
 from tests.conftest import Run
 from tests.containers import Engine, Project
@@ -41,8 +42,20 @@ Manifest = dict[str, Any]
 Labels = dict[str, str]
 
 DEFAULT_ON_KUBERNETES = Combination("default-on-kubernetes", answers_with(deployment="kubernetes"))
+APACHE_ON_KUBERNETES = Combination(
+    "apache-on-kubernetes",
+    answers_with(
+        deployment="kubernetes",
+        reverse_proxy="apache",
+        database="mysql",
+        task_queue="celery-rabbitmq",
+        auth="oidc",
+        ci="gitlab",
+    ),
+)
 KUBERNETES = [
     DEFAULT_ON_KUBERNETES,
+    APACHE_ON_KUBERNETES,
     *(combination for combination in COMBINATIONS if combination.options["deployment"] == "kubernetes"),
 ]
 ENVIRONMENTS = ("staging", "production")
@@ -143,15 +156,25 @@ def test_files_on_one_machine_conflict(answers: dict[str, str]) -> None:
     assert not is_valid({"deployment": "kubernetes", **answers})
 
 
-@parametrize_combinations(KUBERNETES)
-def test_manifests_match_their_schemas(workspace: Path, tmp_path: Path, venv_bin: Path, run: Run) -> None:
+@pytest.fixture(scope="session")
+def projects(render: Callable[[Combination], Path]) -> list[Path]:
+    """Return the project of each combination, for programs that check all of them faster than each."""
+    return [*map(render, KUBERNETES)]
+
+
+@pytest.mark.xdist_group("kubernetes")
+def test_manifests_match_their_schemas(projects: list[Path], tmp_path: Path, venv_bin: Path, run: Run) -> None:
     """kubernetes-validate finds nothing in any overlay, with all components, and in the setup."""
-    folder = workspace / "deploy" / "kubernetes"
-    for environment in ENVIRONMENTS:
-        enable_components(folder / "overlays" / environment)
-        found = kustomize(folder / "overlays" / environment) + kustomize(folder / "setup" / environment)
-        (tmp_path / f"{environment}.yaml").write_text(yaml.safe_dump_all(found))
+    for number, project in enumerate(projects):
+        # The proxy has ConfigMaps of files outside of the folder.
+        deploy = Path(shutil.copytree(project / "deploy", tmp_path / str(number)))
+        folder = deploy / "kubernetes"
+        for environment in ENVIRONMENTS:
+            enable_components(folder / "overlays" / environment)
+            found = kustomize(folder / "overlays" / environment) + kustomize(folder / "setup" / environment)
+            (tmp_path / f"{number}-{environment}.yaml").write_text(yaml.safe_dump_all(found))
     files = sorted(tmp_path.glob("*.yaml"))
+    assert len(files) == len(ENVIRONMENTS) * len(KUBERNETES)
     result = run(venv_bin / "kubernetes-validate", "--strict", "--quiet", "--no-warn", *files, cwd=tmp_path)
     assert (result.returncode, result.stdout) == (0, "")
 
@@ -174,11 +197,10 @@ def checkov(request: pytest.FixtureRequest) -> Path:
     return folder / "venv" / "bin" / "checkov"
 
 
-@pytest.mark.xdist_group("checkov")
-def test_checkov_finds_nothing(checkov: Path, cookies_session: Cookies, tmp_path: Path, run: Run) -> None:
+@pytest.mark.xdist_group("kubernetes")
+def test_checkov_finds_nothing(checkov: Path, projects: list[Path], tmp_path: Path, run: Run) -> None:
     """Checkov finds nothing in a release of any combination; what it skips has a reason in the manifest."""
-    for number, combination in enumerate(KUBERNETES):
-        project = cookies_session.bake(extra_context=combination.context).project_path
+    for number, project in enumerate(projects):
         found = release_manifests(project, tmp_path / str(number), "production")
         (tmp_path / f"release-{number}.yaml").write_text(yaml.safe_dump_all(found))
     options = ["--framework", "kubernetes", "--skip-download", "--compact", "--output", "json"]
@@ -369,6 +391,11 @@ def test_settings_exist_and_are_complete(
     project: Path, manifests: list[Manifest], compose: dict[str, Manifest]
 ) -> None:
     """Each variable is a setting, and the application gets each required one from the ConfigMap or the Secret."""
+    check_settings(project, manifests, compose)
+
+
+def check_settings(project: Path, manifests: list[Manifest], compose: dict[str, Manifest]) -> None:
+    """Check the variables of all containers."""
     config_maps = kind(manifests, "ConfigMap")
     secrets = read_variables(project / "deploy" / "kubernetes" / "secret.env.example")
     assert required_settings(project)
@@ -391,6 +418,63 @@ def test_settings_exist_and_are_complete(
             assert required_settings(project) <= variables | secrets.keys()
             confidential = re.compile("PASSWORD|SECRET|TOKEN|(DATABASE|CACHE|BROKER|RESULT|SMTP)_URL")
             assert not [key for key in variables if confidential.search(key)]
+
+
+@pytest.mark.parametrize(
+    ("file", "mistake", "text"),
+    [
+        ("overlays/production/settings.env", "ALLOWED_HOSTS=", "ALLOWED_HOST="),
+        ("base/settings.env", "FLASK_DEBUG=0", "SMTP_URL=smtp://user:password@example.com"),
+        ("secret.env.example", "SECRET_KEY=\n", ""),
+        ("secret.env.example", "DATABASE_URL=", "DATABASE_URI="),
+        ("base/proxy.env", "UPSTREAM=", "UPSTREAMS="),
+        ("base/web.yaml", "name: web}\n  minReplicas", "name: webs}\n  minReplicas"),
+        ("base/web.yaml", "/health/ready, port: http", "/health/ready, port: https"),
+        (
+            "base/web.yaml",
+            "selector: {app.kubernetes.io/component: web}",
+            "selector: {app.kubernetes.io/component: proxy}",
+        ),
+        ("base/proxy.yaml", "port: 8080, targetPort", "port: 80, targetPort"),
+        ("base/route.yaml", "{name: proxy, port: 8080}", "{name: proxy, port: 80}"),
+        ("base/route.yaml", "sectionName: https", "sectionName: tls"),
+        ("components/monitoring/pod-monitor.yaml", "port: exporter", "port: exporters"),
+        (
+            "components/queue-scaling/scaled-object.yaml",
+            "scaleTargetRef: {name: worker}",
+            "scaleTargetRef: {name: jobs}",
+        ),
+    ],
+)
+@parametrize_combinations([DEFAULT_ON_KUBERNETES])
+def test_mistakes_are_found(file: str, mistake: str, text: str, workspace: Path, compose: dict[str, Manifest]) -> None:
+    """Each check detects its mistake."""
+    path = workspace / "deploy" / "kubernetes" / file
+    source = path.read_text(encoding="utf-8")
+    assert mistake in source
+    path.write_text(source.replace(mistake, text, 1), encoding="utf-8")
+    overlay = workspace / "deploy" / "kubernetes" / "overlays" / "production"
+    enable_components(overlay)
+
+    def check() -> None:
+        manifests = kustomize(overlay)
+        check_references(manifests)
+        check_settings(workspace, manifests, compose)
+
+    with pytest.raises((AssertionError, KeyError, ValueError)):
+        check()
+
+
+@parametrize_combinations([DEFAULT_ON_KUBERNETES, APACHE_ON_KUBERNETES])
+def test_exporter_reads_the_status_page(project: Path) -> None:
+    """The exporter beside the proxy requests the port and the path of its status page."""
+    proxy = workloads(kustomize(project / "deploy" / "kubernetes" / "overlays" / "production"))["proxy"]
+    (exporter,) = (container for container in pod(proxy)["containers"] if container["name"] == "exporter")
+    (url,) = (argument.partition("=")[2] for argument in exporter["args"])
+    (file,) = (project / "deploy").glob("*/*.env")
+    assert urlsplit(url).netloc == read_variables(file)["STATUS_PORT"]
+    (status,) = (project / "deploy").rglob("status.conf*")
+    assert urlsplit(url).path in status.read_text(encoding="utf-8")
 
 
 class Network:
@@ -455,7 +539,14 @@ def test_network_policies_allow_only_needed_connections(
     if is_proxied:
         expected.add(("proxy", "web", 8000))
     if is_monitored:
-        metrics = {("web", 8000), ("web", 9464), ("worker", 9464), ("scheduler", 9464), ("proxy", 9113)}
+        metrics = {
+            ("web", 8000),
+            ("web", 9464),
+            ("worker", 9464),
+            ("scheduler", 9464),
+            ("proxy", 9113),
+            ("proxy", 9117),
+        }
         # The uwsgi protocol has no metrics.
         metrics -= {("web", 8000)} if ("web", 9464) in network.listeners else set()
         expected |= {("monitoring/", *listener) for listener in metrics & network.listeners}
@@ -627,7 +718,13 @@ def test_failed_release_is_rolled_back(workspace: Path, tmp_path: Path) -> None:
             "ENVIRONMENT is the name of a folder in deploy/kubernetes/overlays, such as staging; got ''",
         ),
         ({"ENVIRONMENT": "test"}, "such as staging; got 'test'"),
+        ({"ENVIRONMENT": "../base"}, "such as staging; got '../base'"),
         ({"IMAGE": "registry.example.com/web:v1"}, "NAME@sha256:…; got 'registry.example.com/web:v1'"),
+        (
+            {"IMAGE": "registry.example.com/web@sha256:0123"},
+            "NAME@sha256:…; got 'registry.example.com/web@sha256:0123'",
+        ),
+        ({"IMAGE": f"web, b: {IMAGES['IMAGE']}"}, "NAME@sha256:…; got 'web, b: "),
         ({"PROXY_IMAGE": ""}, "NAME@sha256:…; got ''"),
     ],
     ids=str,

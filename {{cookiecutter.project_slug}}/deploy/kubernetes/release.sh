@@ -10,7 +10,8 @@ fail() {
 }
 
 ENVIRONMENT=${ENVIRONMENT:-}
-[ -n "$ENVIRONMENT" ] && [ -f "overlays/$ENVIRONMENT/kustomization.yaml" ] ||
+case $ENVIRONMENT in */* | .*) ENVIRONMENT_FILE="" ;; *) ENVIRONMENT_FILE=overlays/$ENVIRONMENT/kustomization.yaml ;; esac
+[ -f "$ENVIRONMENT_FILE" ] ||
     fail "ENVIRONMENT is the name of a folder in deploy/kubernetes/overlays, such as staging; got '$ENVIRONMENT'"
 NAMESPACE={{ cookiecutter.project_slug }}-$ENVIRONMENT
 DEPLOYMENTS="{{ cookiecutter.__kubernetes_deployments }}"
@@ -19,12 +20,15 @@ in_namespace() {
     kubectl --namespace "$NAMESPACE" "$@"
 }
 
+# Print the entry of an image in a kustomization.
+image() {
+    echo "$2" | grep -Eqx '[A-Za-z0-9][A-Za-z0-9._:/-]*@sha256:[0-9a-f]{64}' ||
+        fail "IMAGE and PROXY_IMAGE need a digest: NAME@sha256:…; got '$2'"
+    echo "  - {name: $1, newName: ${2%@*}, digest: ${2#*@}}"
+}
+
 # A temporary overlay: nothing that git tracks changes.
 render() {
-    images="web=${IMAGE:-}"
-    # {% if cookiecutter.__proxied %}
-    images="$images proxy=${PROXY_IMAGE:-}"
-    # {% endif %}
     RELEASE=$(date -u +%Y%m%d-%H%M%S)
     FOLDER=$(mktemp -d overlays/.release.XXXXXX)
     trap 'rm -rf "$FOLDER"' EXIT
@@ -36,14 +40,10 @@ render() {
         echo "patches: [{target: {kind: Job}, patch: '- {op: replace, path: /metadata/name, value: migrate-$RELEASE}'}]"
         # {% endif %}
         echo "images:"
-        for image in $images; do
-            case ${image#*=} in
-                *@sha256:*) ;;
-                *) fail "IMAGE and PROXY_IMAGE need a digest: NAME@sha256:…; got '${image#*=}'" ;;
-            esac
-            name=${image#*=}
-            echo "  - {name: ${image%%=*}, newName: ${name%@*}, digest: ${name#*@}}"
-        done
+        image web "${IMAGE:-}"
+        # {% if cookiecutter.__proxied %}
+        image proxy "${PROXY_IMAGE:-}"
+        # {% endif %}
     } >"$FOLDER/kustomization.yaml"
     kubectl kustomize "$FOLDER" >"$FOLDER/release.yaml"
     # {% if cookiecutter.monitoring == "prometheus" %}
@@ -62,11 +62,15 @@ render() {
 migrate() {
     in_namespace apply --filename "$FOLDER/release.yaml" \
         --selector "app.kubernetes.io/component notin ($(echo "$DEPLOYMENTS" | tr ' ' ,))" || return 1
+    # Longer than the time limit of the Job. Without a limit an unreachable cluster would be an endless loop.
+    give_up=$(($(date +%s) + 1500))
     until in_namespace wait --for=condition=complete --timeout=5s "job/migrate-$RELEASE" 2>/dev/null; do
         if in_namespace wait --for=condition=failed --timeout=0 "job/migrate-$RELEASE" 2>/dev/null; then
             in_namespace logs --selector "release=$RELEASE,app.kubernetes.io/component=migrate" --tail 100 || true
             return 1
         fi
+        [ "$(date +%s)" -lt "$give_up" ] || return 1
+        sleep 1
     done
 }
 

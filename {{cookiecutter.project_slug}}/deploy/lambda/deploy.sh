@@ -10,20 +10,11 @@ argument=${3-}
 stack="{{ cookiecutter.project_slug }}-$stage"
 parameters="deploy/lambda/$stage.env"
 test -f "$parameters" || { echo "$parameters is missing: STAGE is staging or production" >&2; exit 2; }
+! grep -n change-me "$parameters" >&2 || { echo "Set these parameters in $parameters" >&2; exit 2; }
 account=$(aws sts get-caller-identity --query Account --output text)
 region=${AWS_REGION:-$(aws configure get region)}
 
-# Print a parameter of the stack; nothing before the first deployment.
-parameter() {
-    aws cloudformation describe-stacks --stack-name "$stack" --output text \
-        --query "Stacks[0].Parameters[?ParameterKey=='$1'].ParameterValue" 2>/dev/null || true
-}
-
-# Print an output of a stack.
-output() {
-    aws cloudformation describe-stacks --stack-name "$1" --output text --query "Stacks[0].Outputs[?OutputKey=='$2'].OutputValue"
-}
-
+# {% include "options/deployment/shared/stack.sh" %}
 # {% include "options/deployment/shared/push.sh" %}
 # Update the stack: the images for requests and for commands, and the one to which a rollback returns.
 apply() {
@@ -71,7 +62,8 @@ deploy() {
 rollback() {
     previous=$(parameter PreviousImage)
     test -n "$previous" || { echo "$stack has no previous image" >&2; return 1; }
-    apply "$previous" "$previous" "$(parameter Image)"
+    current=$(parameter Image)
+    apply "$previous" "$previous" "$current"
 }
 
 case $action in
@@ -82,7 +74,10 @@ case $action in
         rollback
         exit 1
         ;;
-    rollback) rollback && smoke ;;
+    rollback)
+        rollback
+        smoke
+        ;;
     command) run "$argument" ;;
     *) sed -n 2,3p "$0" >&2; exit 2 ;;
 esac
