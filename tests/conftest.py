@@ -12,7 +12,9 @@ import tomllib
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
+from types import CodeType
 
+import jinja2
 import pytest
 import yaml
 from pytest_cookies.plugin import Cookies
@@ -27,6 +29,24 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 # A shell ignores SIGINT in background processes, and child processes inherit that; the tests stop servers with SIGINT.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Rendering a project takes a second, most of it to compile 1,300 templates. They are the same for all combinations, so
+# each process compiles them once. The lexer stands for the syntax settings: environments with the same ones share it.
+_compile = jinja2.Environment.compile
+_compiled: dict[tuple[object, ...], CodeType] = {}
+
+
+def compile_once(
+    self: jinja2.Environment, source: str, name: str | None = None, filename: str | None = None
+) -> CodeType:
+    """Compile a template, or return the code of an equal one."""
+    key = (source, name, type(self), self.lexer, *sorted(self.extensions))
+    if key not in _compiled:
+        _compiled[key] = _compile(self, source, name, filename)
+    return _compiled[key]
+
+
+jinja2.Environment.compile = compile_once  # type: ignore[assignment]
 
 # Packages that only the tests use: a fake of AWS, and linters for the configuration of proxies, CDNs, containers and
 # CI.
