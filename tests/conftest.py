@@ -12,9 +12,7 @@ import tomllib
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
-from types import CodeType
 
-import jinja2
 import pytest
 import yaml
 from pytest_cookies.plugin import Cookies
@@ -22,6 +20,7 @@ from pytest_cookies.plugin import Cookies
 from tests.core_tests import add_core_tests
 from tests.matrix import PROJECT, TEMPLATE, Combination
 from tests.services import create_venv
+from tests.startup import sitecustomize
 
 pytest_plugins = ["tests.skips", "tests.containers"]
 
@@ -29,24 +28,6 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 # A shell ignores SIGINT in background processes, and child processes inherit that; the tests stop servers with SIGINT.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-
-# Rendering a project takes a second, most of it to compile 1,300 templates. They are the same for all combinations, so
-# each process compiles them once. The lexer stands for the syntax settings: environments with the same ones share it.
-_compile = jinja2.Environment.compile
-_compiled: dict[tuple[object, ...], CodeType] = {}
-
-
-def compile_once(
-    self: jinja2.Environment, source: str, name: str | None = None, filename: str | None = None
-) -> CodeType:
-    """Compile a template, or return the code of an equal one."""
-    key = (source, name, type(self), self.lexer, *sorted(self.extensions))
-    if key not in _compiled:
-        _compiled[key] = _compile(self, source, name, filename)
-    return _compiled[key]
-
-
-jinja2.Environment.compile = compile_once  # type: ignore[assignment]
 
 # Packages that only the tests use: a fake of AWS, and linters for the configuration of proxies, CDNs, containers and
 # CI.
@@ -77,6 +58,13 @@ SLOW = (
     "test_project_passes_its_tests",
     "test_updates.py",
 )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Compile each template once, for all processes and all programs that tests run."""
+    assert config.cache
+    os.environ["COMPILED_TEMPLATES"] = str(config.cache.mkdir("templates"))
+    sitecustomize.store_compiled_templates(os.environ["COMPILED_TEMPLATES"])
 
 
 @pytest.fixture(scope="session")
@@ -151,13 +139,20 @@ def run(clean_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> 
     folder = tmp_path_factory.mktemp("cookiecutter")
     config = folder / "config.yaml"
     config.write_text(yaml.safe_dump({"replay_dir": f"{folder}/replay", "cookiecutters_dir": f"{folder}/templates"}))
+    isolated = {
+        **clean_env,
+        "COLUMNS": "1000",
+        "COOKIECUTTER_CONFIG": str(config),
+        "COMPILED_TEMPLATES": os.environ["COMPILED_TEMPLATES"],
+        "PYTHONPATH": str(Path(sitecustomize.__file__).parent),
+    }
 
     def run(*command: str | Path, cwd: Path, typed: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [str(word) for word in command],
             check=False,
             cwd=cwd,
-            env={**clean_env, "PWD": str(cwd), "COLUMNS": "1000", "COOKIECUTTER_CONFIG": str(config), **variables},
+            env={**isolated, "PWD": str(cwd), **variables},
             input=typed,
             text=True,
             encoding="utf-8",
