@@ -20,6 +20,7 @@ from pytest_cookies.plugin import Cookies
 from tests.core_tests import add_core_tests
 from tests.matrix import PROJECT, TEMPLATE, Combination
 from tests.services import create_venv
+from tests.startup import sitecustomize
 
 pytest_plugins = ["tests.skips", "tests.containers"]
 
@@ -57,6 +58,13 @@ SLOW = (
     "test_project_passes_its_tests",
     "test_updates.py",
 )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Compile each template once, for all processes and all programs that tests run."""
+    assert config.cache
+    os.environ["COMPILED_TEMPLATES"] = str(config.cache.mkdir("templates"))
+    sitecustomize.store_compiled_templates(os.environ["COMPILED_TEMPLATES"])
 
 
 @pytest.fixture(scope="session")
@@ -138,13 +146,20 @@ def run(clean_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> 
     folder = tmp_path_factory.mktemp("cookiecutter")
     config = folder / "config.yaml"
     config.write_text(yaml.safe_dump({"replay_dir": f"{folder}/replay", "cookiecutters_dir": f"{folder}/templates"}))
+    isolated = {
+        **clean_env,
+        "COLUMNS": "1000",
+        "COOKIECUTTER_CONFIG": str(config),
+        "COMPILED_TEMPLATES": os.environ["COMPILED_TEMPLATES"],
+        "PYTHONPATH": str(Path(sitecustomize.__file__).parent),
+    }
 
     def run(*command: str | Path, cwd: Path, typed: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [str(word) for word in command],
             check=False,
             cwd=cwd,
-            env={**clean_env, "PWD": str(cwd), "COLUMNS": "1000", "COOKIECUTTER_CONFIG": str(config), **variables},
+            env={**isolated, "PWD": str(cwd), **variables},
             input=typed,
             text=True,
             encoding="utf-8",
