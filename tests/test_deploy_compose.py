@@ -202,18 +202,16 @@ def test_old_backups_are_deleted(backups: Backups) -> None:
 
 # The views and files of the versions, and versions that do not start and do not migrate.
 VERSIONS = {
-    "v1": "",
-    "v2": "",
-    "crashes": "RUN echo 'raise SystemExit(\"planted\")' >> src/{package}/wsgi.py",
-    "migration-fails": "RUN mkdir -p migrations && echo 'raise SystemExit(\"planted\")' >> migrations/env.py",
+    "v1": "true",
+    "v2": "true",
+    "crashes": "echo 'raise SystemExit(\"planted\")' >> src/{package}/wsgi.py",
+    "migration-fails": "mkdir -p migrations && echo 'raise SystemExit(\"planted\")' >> migrations/env.py",
 }
 VERSION = """
 FROM {image}
 USER 0
 COPY view.py .
-RUN cat view.py >> src/{package}/web/__init__.py
-RUN echo "/* {version} */" > public/static/{version}.css
-{change}
+RUN cat view.py >> src/{package}/web/__init__.py && echo "/* {version} */" > public/static/{version}.css && {change}
 USER 10001:0
 """
 
@@ -237,7 +235,7 @@ class RemoteServer:
         """Publish the images and commit the project, with what podman and the clients of a test need."""
         self.engine, self.project, self.ssh = engine, project, ssh
         self.folder = project.folder.parent / "srv"
-        self.http_port, self.https_port = free_port(), free_port()
+        self.ports = {80: free_port(), 443: free_port()}
         self.repository = f"{images}/team/{project.name}"
         (package,) = (project.folder / "src").iterdir()
         for version, change in VERSIONS.items():
@@ -254,9 +252,9 @@ class RemoteServer:
             tag = f"{self.repository}/web:{version}"
             engine.podman("build", "--quiet", "--format=docker", f"--tag={tag}", context)
             engine.podman("push", "--quiet", tag)
-            if "proxy" in project.images:
-                engine.podman("tag", project.images["proxy"], f"{self.repository}/proxy:{version}")
-                engine.podman("push", "--quiet", f"{self.repository}/proxy:{version}")
+        # Later versions have the same configuration of the proxy, so its image is not pulled again.
+        if "proxy" in project.images:
+            engine.podman("push", "--quiet", project.images["proxy"], f"{self.repository}/proxy:v1")
         self.override(yaml.safe_load(project.override.read_text()))
 
     def override(self, values: dict[str, Any]) -> None:
@@ -295,8 +293,8 @@ class RemoteServer:
         self.make("server")
         values = {
             "IMAGE_REPOSITORY": self.repository,
-            "HTTP_PORT": f"127.0.0.1:{self.http_port}",
-            "HTTPS_PORT": f"127.0.0.1:{self.https_port}",
+            "HTTP_PORT": f"127.0.0.1:{self.ports[80]}",
+            "HTTPS_PORT": f"127.0.0.1:{self.ports[443]}",
             "PUBLISHED_PORT": str(self.project.port),
             "RESOLVERS": self.project.env["RESOLVERS"],
             "ALLOWED_HOSTS": "example.com,localhost",
@@ -442,28 +440,43 @@ def check_failures(server: RemoteServer) -> None:
     assert server.history == before
 
 
+def check_proxy_failure(server: RemoteServer) -> None:
+    """A proxy that does not become healthy is replaced by the former one."""
+    healthcheck = {"test": ["CMD", "false"], "interval": "1s", "retries": 1, "start_period": "0s"}
+    server.override({"services": {"proxy": {"healthcheck": healthcheck}}})
+    before = server.history
+    assert f"{before[-1]} is still running" in server.make("deploy", "IMAGE_TAG=v1", succeeds=False)
+    server.assert_runs("v2")
+    assert server.history == before
+
+
 def check_certificate(server: RemoteServer) -> None:
     """One command serves HTTPS with a certificate of an ACME server; a renewed certificate is loaded."""
 
-    def serial_number() -> str:
+    def request(url: str, *options: str) -> subprocess.CompletedProcess[str]:
+        """Request a path of the domain, which is this machine."""
+        ports = [f"--connect-to=example.com:{public}:127.0.0.1:{port}" for public, port in server.ports.items()]
+        command = ["curl", "--silent", "--show-error", "--max-time", "10", *ports, *options, url]
+        return subprocess.run(command, check=False, capture_output=True, text=True)
+
+    def certificate() -> str:
         with suppress(OSError):
-            return ssl.get_server_certificate(("127.0.0.1", server.https_port), timeout=5)
+            return ssl.get_server_certificate(("127.0.0.1", server.ports[443]), timeout=5)
         return ""
 
-    server.make("certificate")
-    first = serial_number()
-    assert first
-    redirect = subprocess.run(
-        ["curl", "--silent", "--head", "--header", "Host: example.com", f"http://127.0.0.1:{server.http_port}/version"],
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout
+    version = server.version
+    root = f"--cacert={server.project.folder.parent}/acme/root.pem"
+    assert "HTTPS is on" in server.make("certificate")
+    first = certificate()
+    response = request("https://example.com/version", root)
+    assert response.stdout == version, response.stderr
+    assert "unable to get local issuer certificate" in request("https://example.com/version").stderr
+    redirect = request("http://example.com/version", "--head").stdout
     assert re.search("(?i)location: https://example.com/version", redirect)
-    server.compose(
-        "exec", "-T", "certbot", "certbot", "renew", "--force-renewal", "--quiet", "--no-random-sleep-on-renew"
-    )
-    wait_until(lambda: serial_number() not in ("", first))
+    renew = ["certbot", "renew", "--force-renewal", "--quiet", "--no-random-sleep-on-renew"]
+    server.compose("exec", "-T", "certbot", *renew)
+    wait_until(lambda: certificate() not in ("", first))
+    assert request("https://example.com/version", root).returncode == 0
 
 
 def check_backup(server: RemoteServer) -> None:
@@ -484,7 +497,7 @@ def test_releases_lose_no_request(engine: Engine, workspace: Path) -> None:
     engine.build_fake_image("certbot/certbot:v5.8.0")
     with remote_server(engine, workspace) as server:
         gateway = server.project.env["RESOLVERS"]
-        with acme_server(workspace.parent / "acme", gateway, server.http_port) as directory:
+        with acme_server(workspace.parent / "acme", gateway, server.ports[80]) as directory:
             server.override(
                 {
                     "services": {
@@ -509,6 +522,7 @@ def test_releases_lose_no_request(engine: Engine, workspace: Path) -> None:
                 check_failures(server)
             style = f"{server.project.site}/static/"
             assert [fetch(f"{style}{version}.css").status for version in ("v1", "v2")] == [200, 200]
+            check_proxy_failure(server)
             check_backup(server)
             check_certificate(server)
 
