@@ -300,6 +300,7 @@ class RemoteServer:
             "ALLOWED_HOSTS": "example.com,localhost",
             "SERVER_NAMES": "example.com localhost",
             "SERVER_NAME": "localhost",
+            "BACKUP_TIME": "00:00",
             **settings,
         }
         with (self.folder / ".env").open("a") as file:
@@ -315,9 +316,11 @@ class RemoteServer:
             "compose",
             *words,
         ]
-        return subprocess.run(
-            script, check=True, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=2 * TIMEOUT
-        ).stdout
+        result = subprocess.run(
+            script, check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=2 * TIMEOUT
+        )
+        assert result.returncode == 0, f"{words}\n{result.stdout}\n{result.stderr}\n{self.project.logs()}"
+        return result.stdout
 
     @property
     def log(self) -> str:
@@ -480,11 +483,25 @@ def check_certificate(server: RemoteServer) -> None:
 
 
 def check_backup(server: RemoteServer) -> None:
-    """The service backs up the database, and the server cannot read the backup."""
+    """The service backs up the database on schedule; the commands of the runbook back it up and restore it."""
+
+    def backup(*words: str) -> str:
+        return server.compose("exec", "-T", "backup", "sh", "/server/backup.sh", *words)
+
     server.compose("up", "--detach", "--no-deps", "backup")
-    output = server.compose("exec", "-T", "backup", "sh", "/server/backup.sh", "run")
-    assert [json.loads(line)["event"] for line in output.splitlines()] == ["restore succeeded", "backup succeeded"]
-    server.compose("exec", "-T", "backup", "sh", "/server/backup.sh", "check")
+    wait_until(lambda: "backup succeeded" in server.compose("logs", "backup"))
+    assert "restore succeeded" in server.compose("logs", "backup")
+    backup("check")
+    assert [json.loads(line)["event"] for line in backup("run").splitlines()] == ["backup succeeded"]
+    categories = f"{server.project.site}/api/v1/categories"
+    assert fetch(categories, method="POST", body={"name": "Created after the backup"}).status == 201
+    key = server.project.folder.parent / "backup.key"
+    key.chmod(0o644)
+    server.compose("stop", "web", "worker", "scheduler")
+    words = ["run", "--rm", "-T", "--volume", f"{key}:/key:ro", "backup", "sh", "/server/backup.sh", "restore"]
+    assert "restore succeeded" in server.compose(*words, backup("list").strip(), "/key")
+    server.compose("up", "--detach", "--wait")
+    assert "Created after the backup" not in fetch(categories).text
 
 
 @pytest.mark.xdist_group("containers")

@@ -262,8 +262,14 @@ certificate() {
     *,tls,*) ;;
     *) change_setting COMPOSE_PROFILES "$(setting COMPOSE_PROFILES '' | sed 's/.$/&,/')tls" ;;
     esac
+    site=$(setting SITE http)
     change_setting SITE https
-    compose up --detach --no-deps --no-build --wait --wait-timeout 60 proxy
+    if ! compose up --detach --no-deps --no-build --wait --wait-timeout 60 proxy; then
+        docker logs --tail 3 "$(containers proxy)" 2>&1
+        change_setting SITE "$site"
+        compose up --detach --no-deps --no-build --wait --wait-timeout 60 proxy
+        stop "the proxy does not start with the certificate: the reason is above. It serves $site as before."
+    fi
     say "HTTPS is on"
 }
 
@@ -280,7 +286,8 @@ if [ -z "${DEPLOY_LOG:-}" ]; then
     mkdir -p logs
     DEPLOY_LOG=$PWD/logs/$(date -u +%Y%m%d-%H%M%S)-$command.log
     export DEPLOY_LOG
-    setsid sh "releases/$release/deploy/server/release.sh" "$command" "$@" </dev/null >"$DEPLOY_LOG" 2>&1 &
+    : >"$DEPLOY_LOG"
+    setsid sh "releases/$release/deploy/server/release.sh" "$command" "$@" </dev/null >>"$DEPLOY_LOG" 2>&1 &
     deployment=$! status=0
     tail --quiet --lines=+1 --follow --pid=$deployment "$DEPLOY_LOG" &
     wait $deployment || status=$?
