@@ -94,8 +94,8 @@ def ssh_server(folder: Path, variables: dict[str, str]) -> Iterator[str]:
 def acme_server(folder: Path, host: str, http_port: int) -> Iterator[str]:
     """Run Pebble within a `with` block; it takes all domains for this machine. Provide the URL of its directory.
 
-    `host` is the address under which clients reach it, and that of its certificate in `certificate.pem`. The certificates
-    that it issues end in `root.pem`.
+    `host` is the address under which clients reach it, and that of its certificate in `certificate.pem`. `root.pem` is
+    the root of the certificates that it issues.
     """
     port, management, dns = free_port(), free_port(), free_port()
     folder.mkdir()
