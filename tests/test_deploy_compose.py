@@ -424,10 +424,12 @@ def check_killed_deployment(server: RemoteServer) -> None:
     killed = server.start_make("deploy", "IMAGE_TAG=v2")
     wait_until(lambda: len(server.project.containers("web")) == 2, timeout=2 * TIMEOUT)
     release = max(path.name for path in (server.folder / "releases").iterdir())
-    # The script is the leader of a session, and of a process group with its Compose processes. So is the shell of sshd.
-    processes = subprocess.run(["ps", "-eo", "pid=,sid=,args="], check=True, capture_output=True, text=True).stdout
+    # The script is the leader of a session, and of a process group with its Compose processes. So is the shell of sshd, which
+    # is older.
+    command = ["ps", "-eo", "pid=,sid=,args=", "--sort=start_time"]
+    processes = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     rows = [line.split(maxsplit=2) for line in processes.splitlines() if f"{release}/deploy" in line]
-    os.killpg(max(int(process) for process, session, _ in rows if process == session), signal.SIGKILL)
+    os.killpg([int(process) for process, session, _ in rows if process == session][-1], signal.SIGKILL)
     killed.communicate()
     server.make("deploy", "IMAGE_TAG=v2")
     server.assert_runs("v2")
