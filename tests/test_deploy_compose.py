@@ -424,8 +424,7 @@ def check_killed_deployment(server: RemoteServer) -> None:
     killed = server.start_make("deploy", "IMAGE_TAG=v2")
     wait_until(lambda: len(server.project.containers("web")) == 2, timeout=2 * TIMEOUT)
     release = max(path.name for path in (server.folder / "releases").iterdir())
-    # The script is the leader of a session, and of a process group with its Compose processes. So is the shell of sshd, which
-    # is older.
+    # The script leads a session, and the process group of its Compose processes. So does the older shell of sshd.
     command = ["ps", "-eo", "pid=,sid=,args=", "--sort=start_time"]
     processes = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     rows = [line.split(maxsplit=2) for line in processes.splitlines() if f"{release}/deploy" in line]
