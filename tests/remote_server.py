@@ -2,13 +2,15 @@
 
 import json
 import os
+import ssl
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from signal import SIGTERM
+from urllib.request import urlopen
 
-from tests.services import fetch, free_port, program, stop, wait_until
+from tests.services import TIMEOUT, fetch, free_port, program, stop, wait_until
 
 REGISTRY = """
 version: 0.1
@@ -92,12 +94,13 @@ def ssh_server(folder: Path, variables: dict[str, str]) -> Iterator[str]:
 def acme_server(folder: Path, host: str, http_port: int) -> Iterator[str]:
     """Run Pebble within a `with` block; it takes all domains for this machine. Provide the URL of its directory.
 
-    `host` is the address under which clients reach it, and that of its certificate in `certificate.pem`.
+    `host` is the address under which clients reach it, and that of its certificate in `certificate.pem`. `root.pem` is
+    the root of the certificates that it issues.
     """
     port, management, dns = free_port(), free_port(), free_port()
     folder.mkdir()
     words = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=pebble"]
-    names = ["-addext", f"subjectAltName=IP:{host}"]
+    names = ["-addext", f"subjectAltName=IP:{host},IP:127.0.0.1"]
     files = ["-keyout", f"{folder}/key.pem", "-out", f"{folder}/certificate.pem"]
     subprocess.run(["openssl", *words, *names, *files], check=True, capture_output=True)
     settings = {
@@ -131,6 +134,9 @@ def acme_server(folder: Path, host: str, http_port: int) -> Iterator[str]:
         ]
         try:
             wait_until(lambda: b"Listening on" in (folder / "log").read_bytes(), processes[1])
+            context = ssl.create_default_context(cafile=folder / "certificate.pem")
+            with urlopen(f"https://127.0.0.1:{management}/roots/0", context=context, timeout=TIMEOUT) as response:
+                (folder / "root.pem").write_bytes(response.read())
             yield f"https://{host}:{port}/dir"
         finally:
             for process in processes:

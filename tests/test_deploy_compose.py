@@ -5,13 +5,14 @@ import os
 import re
 import shutil
 import signal
+import socket
 import ssl
 import subprocess
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -202,18 +203,16 @@ def test_old_backups_are_deleted(backups: Backups) -> None:
 
 # The views and files of the versions, and versions that do not start and do not migrate.
 VERSIONS = {
-    "v1": "",
-    "v2": "",
-    "crashes": "RUN echo 'raise SystemExit(\"planted\")' >> src/{package}/wsgi.py",
-    "migration-fails": "RUN mkdir -p migrations && echo 'raise SystemExit(\"planted\")' >> migrations/env.py",
+    "v1": "true",
+    "v2": "true",
+    "crashes": "echo 'raise SystemExit(\"planted\")' >> src/{package}/wsgi.py",
+    "migration-fails": "mkdir -p migrations && echo 'raise SystemExit(\"planted\")' >> migrations/env.py",
 }
 VERSION = """
 FROM {image}
 USER 0
 COPY view.py .
-RUN cat view.py >> src/{package}/web/__init__.py
-RUN echo "/* {version} */" > public/static/{version}.css
-{change}
+RUN cat view.py >> src/{package}/web/__init__.py && echo "/* {version} */" > public/static/{version}.css && {change}
 USER 10001:0
 """
 
@@ -237,7 +236,7 @@ class RemoteServer:
         """Publish the images and commit the project, with what podman and the clients of a test need."""
         self.engine, self.project, self.ssh = engine, project, ssh
         self.folder = project.folder.parent / "srv"
-        self.http_port, self.https_port = free_port(), free_port()
+        self.ports = {80: free_port(), 443: free_port()}
         self.repository = f"{images}/team/{project.name}"
         (package,) = (project.folder / "src").iterdir()
         for version, change in VERSIONS.items():
@@ -254,9 +253,9 @@ class RemoteServer:
             tag = f"{self.repository}/web:{version}"
             engine.podman("build", "--quiet", "--format=docker", f"--tag={tag}", context)
             engine.podman("push", "--quiet", tag)
-            if "proxy" in project.images:
-                engine.podman("tag", project.images["proxy"], f"{self.repository}/proxy:{version}")
-                engine.podman("push", "--quiet", f"{self.repository}/proxy:{version}")
+        # Later versions have the same configuration of the proxy, so its image is not pulled again.
+        if "proxy" in project.images:
+            engine.podman("push", "--quiet", project.images["proxy"], f"{self.repository}/proxy:v1")
         self.override(yaml.safe_load(project.override.read_text()))
 
     def override(self, values: dict[str, Any]) -> None:
@@ -295,13 +294,14 @@ class RemoteServer:
         self.make("server")
         values = {
             "IMAGE_REPOSITORY": self.repository,
-            "HTTP_PORT": f"127.0.0.1:{self.http_port}",
-            "HTTPS_PORT": f"127.0.0.1:{self.https_port}",
+            "HTTP_PORT": f"127.0.0.1:{self.ports[80]}",
+            "HTTPS_PORT": f"127.0.0.1:{self.ports[443]}",
             "PUBLISHED_PORT": str(self.project.port),
             "RESOLVERS": self.project.env["RESOLVERS"],
             "ALLOWED_HOSTS": "example.com,localhost",
             "SERVER_NAMES": "example.com localhost",
             "SERVER_NAME": "localhost",
+            "BACKUP_TIME": "00:00",
             **settings,
         }
         with (self.folder / ".env").open("a") as file:
@@ -317,9 +317,11 @@ class RemoteServer:
             "compose",
             *words,
         ]
-        return subprocess.run(
-            script, check=True, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=2 * TIMEOUT
-        ).stdout
+        result = subprocess.run(
+            script, check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=2 * TIMEOUT
+        )
+        assert result.returncode == 0, f"{words}\n{result.stdout}\n{result.stderr}\n{self.project.logs()}"
+        return result.stdout
 
     @property
     def log(self) -> str:
@@ -360,7 +362,8 @@ def clients(site: str, minimum: int) -> Iterator[None]:
     done = Event()
 
     def request_pages(number: int) -> None:
-        paths = ("/version", "/docs/openapi.json", "/docs", "/health/ready")
+        # These call no other service: podman's name server is unresponsive for a while when containers start and stop.
+        paths = ("/version", "/docs/openapi.json", "/docs", "/health/live")
         while not done.is_set():
             path = paths[statuses.total() % len(paths)] if number else "/version"
             try:
@@ -378,7 +381,7 @@ def clients(site: str, minimum: int) -> Iterator[None]:
             done.set()
         for future in futures:
             future.result()
-    print(statuses)
+    print(f"{statuses.total()} requests: {dict(statuses)}")
     assert statuses.keys() == {"200"}
 
 
@@ -401,8 +404,8 @@ def remote_server(engine: Engine, workspace: Path) -> Iterator[RemoteServer]:
                 engine.try_podman(kind, "prune", "--force")
 
 
-def check_interruptions(server: RemoteServer) -> None:
-    """A second deployment is rejected; one continues without its connection; a killed one is replaced by the next."""
+def check_lost_connection(server: RemoteServer) -> None:
+    """A second deployment is rejected; the first one continues without its connection, and is rolled back."""
     first = server.start_make("deploy", "IMAGE_TAG=v2")
     wait_until(lambda: server.log.count("migrate the database") == 2)
     assert "another deployment is running" in server.make("deploy", "IMAGE_TAG=v1", succeeds=False)
@@ -415,15 +418,19 @@ def check_interruptions(server: RemoteServer) -> None:
     server.assert_runs("v2")
     assert "roll back" in server.make("rollback")
     server.assert_runs("v1")
-    second = server.start_make("deploy", "IMAGE_TAG=v2")
+
+
+def check_killed_deployment(server: RemoteServer) -> None:
+    """The next deployment replaces one that was killed."""
+    killed = server.start_make("deploy", "IMAGE_TAG=v2")
     wait_until(lambda: len(server.project.containers("web")) == 2, timeout=2 * TIMEOUT)
     release = max(path.name for path in (server.folder / "releases").iterdir())
-    found = subprocess.run(["pgrep", "--full", f"{release}/deploy"], check=True, capture_output=True, text=True)
-    # The script is the leader of a session, and of a process group with its Compose processes.
-    os.killpg(
-        max(process for process in map(int, found.stdout.split()) if os.getsid(process) == process), signal.SIGKILL
-    )
-    second.communicate()
+    # The script leads a session, and the process group of its Compose processes. So does the older shell of sshd.
+    command = ["ps", "-eo", "pid=,sid=,args=", "--sort=start_time"]
+    processes = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    rows = [line.split(maxsplit=2) for line in processes.splitlines() if f"{release}/deploy" in line]
+    os.killpg([int(process) for process, session, _ in rows if process == session][-1], signal.SIGKILL)
+    killed.communicate()
     server.make("deploy", "IMAGE_TAG=v2")
     server.assert_runs("v2")
 
@@ -442,36 +449,69 @@ def check_failures(server: RemoteServer) -> None:
     assert server.history == before
 
 
+def check_proxy_failure(server: RemoteServer) -> None:
+    """A proxy that does not become healthy is replaced by the former one."""
+    healthcheck = {"test": ["CMD", "false"], "interval": "1s", "retries": 1, "start_period": "0s"}
+    server.override({"services": {"proxy": {"healthcheck": healthcheck}}})
+    before = server.history
+    assert f"{before[-1]} is still running" in server.make("deploy", "IMAGE_TAG=v1", succeeds=False)
+    server.assert_runs("v2")
+    assert server.history == before
+
+
 def check_certificate(server: RemoteServer) -> None:
     """One command serves HTTPS with a certificate of an ACME server; a renewed certificate is loaded."""
 
-    def serial_number() -> str:
-        with suppress(OSError):
-            return ssl.get_server_certificate(("127.0.0.1", server.https_port), timeout=5)
-        return ""
+    def request(url: str, *options: str) -> subprocess.CompletedProcess[str]:
+        """Request a path of the domain, which is this machine."""
+        command = ["curl", "--silent", "--show-error", "--max-time", "10", *options, url]
+        for public, port in server.ports.items():
+            command += ["--connect-to", f"example.com:{public}:127.0.0.1:{port}"]
+        return subprocess.run(command, check=False, capture_output=True, text=True)
 
-    server.make("certificate")
-    first = serial_number()
-    assert first
-    redirect = subprocess.run(
-        ["curl", "--silent", "--head", "--header", "Host: example.com", f"http://127.0.0.1:{server.http_port}/version"],
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout
+    def certificate() -> bytes | None:
+        """Return the certificate, which must be of the ACME server."""
+        context = ssl.create_default_context(cafile=root)
+        with (
+            socket.create_connection(("127.0.0.1", server.ports[443]), timeout=5) as connection,
+            context.wrap_socket(connection, server_hostname="example.com") as tls,
+        ):
+            return tls.getpeercert(binary_form=True)
+
+    version = server.version
+    root = server.project.folder.parent / "acme" / "root.pem"
+    assert "HTTPS is on" in server.make("certificate")
+    first = certificate()
+    response = request("https://example.com/version", "--cacert", str(root))
+    assert response.stdout == version, response.stderr
+    assert "unable to get local issuer certificate" in request("https://example.com/version").stderr
+    redirect = request("http://example.com/version", "--head").stdout
     assert re.search("(?i)location: https://example.com/version", redirect)
-    server.compose(
-        "exec", "-T", "certbot", "certbot", "renew", "--force-renewal", "--quiet", "--no-random-sleep-on-renew"
-    )
-    wait_until(lambda: serial_number() not in ("", first))
+    renew = ["certbot", "renew", "--force-renewal", "--quiet", "--no-random-sleep-on-renew"]
+    server.compose("exec", "-T", "certbot", *renew)
+    wait_until(lambda: certificate() != first)
 
 
 def check_backup(server: RemoteServer) -> None:
-    """The service backs up the database, and the server cannot read the backup."""
+    """The service backs up the database on schedule; the commands of the runbook back it up and restore it."""
+
+    def backup(*words: str) -> str:
+        return server.compose("exec", "-T", "backup", "sh", "/server/backup.sh", *words)
+
     server.compose("up", "--detach", "--no-deps", "backup")
-    output = server.compose("exec", "-T", "backup", "sh", "/server/backup.sh", "run")
-    assert [json.loads(line)["event"] for line in output.splitlines()] == ["restore succeeded", "backup succeeded"]
-    server.compose("exec", "-T", "backup", "sh", "/server/backup.sh", "check")
+    wait_until(lambda: "backup succeeded" in server.compose("logs", "backup"))
+    assert "restore succeeded" in server.compose("logs", "backup")
+    backup("check")
+    assert [json.loads(line)["event"] for line in backup("run").splitlines()] == ["backup succeeded"]
+    categories = f"{server.project.site}/api/v1/categories"
+    assert fetch(categories, method="POST", body={"name": "Created after the backup"}).status == 201
+    key = server.project.folder.parent / "backup.key"
+    key.chmod(0o644)
+    server.compose("stop", "web", "worker", "scheduler")
+    words = ["run", "--rm", "-T", "--volume", f"{key}:/key:ro", "backup", "sh", "/server/backup.sh", "restore"]
+    assert "restore succeeded" in server.compose(*words, backup("list").strip(), "/key")
+    server.compose("up", "--detach", "--wait")
+    assert "Created after the backup" not in fetch(categories).text
 
 
 @pytest.mark.xdist_group("containers")
@@ -484,7 +524,7 @@ def test_releases_lose_no_request(engine: Engine, workspace: Path) -> None:
     engine.build_fake_image("certbot/certbot:v5.8.0")
     with remote_server(engine, workspace) as server:
         gateway = server.project.env["RESOLVERS"]
-        with acme_server(workspace.parent / "acme", gateway, server.http_port) as directory:
+        with acme_server(workspace.parent / "acme", gateway, server.ports[80]) as directory:
             server.override(
                 {
                     "services": {
@@ -505,10 +545,12 @@ def test_releases_lose_no_request(engine: Engine, workspace: Path) -> None:
             server.make("deploy", "IMAGE_TAG=v1")
             server.assert_runs("v1")
             with clients(server.project.site, 4000):
-                check_interruptions(server)
+                check_lost_connection(server)
+                check_killed_deployment(server)
                 check_failures(server)
             style = f"{server.project.site}/static/"
             assert [fetch(f"{style}{version}.css").status for version in ("v1", "v2")] == [200, 200]
+            check_proxy_failure(server)
             check_backup(server)
             check_certificate(server)
 

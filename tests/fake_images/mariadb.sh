@@ -1,6 +1,7 @@
 #!/bin/sh
-# Make the data of a new volume, and serve it.
+# Make the data of a new volume, and serve it; run any other command, as the official image does.
 set -e
+[ "$1" = mariadbd ] || exec "$@"
 if [ ! -d /var/lib/mysql/mysql ]; then
     mariadb-install-db --datadir=/var/lib/mysql --auth-root-authentication-method=normal --skip-test-db > /dev/null
     cat > /tmp/first.sql <<end

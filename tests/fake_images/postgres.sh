@@ -1,6 +1,7 @@
 #!/bin/sh
-# Make the data of a new volume, and serve it.
+# Make the data of a new volume, and serve it; run any other command, as the official image does.
 set -e
+[ "$1" = postgres ] || exec "$@"
 export PGDATA=/var/lib/postgresql/data
 if [ ! -s "$PGDATA/PG_VERSION" ]; then
     echo "$POSTGRES_PASSWORD" > /tmp/password

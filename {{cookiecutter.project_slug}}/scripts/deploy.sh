@@ -13,9 +13,17 @@ stop() {
 
 on_server() { ${SSH:-ssh} "$HOST" "cd $folder && $*"; }
 
-[ -n "${HOST:-}" ] || stop "name the server: make $1 HOST=user@server"
+command=${1:-help}
+case $command in
+server | deploy | rollback | certificate) ;;
+*)
+    sed -n '2,/^set/s/^# \{0,1\}//p' "$0" >&2
+    exit 2
+    ;;
+esac
+[ -n "${HOST:-}" ] || stop "name the server: make $command HOST=user@server"
 folder=${DEPLOY_FOLDER:-/srv/{{ cookiecutter.project_slug }}}
-case $1 in
+case $command in
 server)
     ${SSH:-ssh} "$HOST" "mkdir -p $folder/releases" || stop "create $folder on the server, writable for the user of $HOST"
     # Secrets are generated on the server, and never leave it.
@@ -23,10 +31,12 @@ server)
     on_server 'if [ -e .env ]; then echo ".env exists"; exit; fi
         docker compose version || exit 1
         umask 077
+        set -e
         while IFS= read -r line; do
             case $line in *"<secret>"*) line=${line%%<secret>*}$(od -An -N32 -tx1 /dev/urandom | tr -d " \n") ;; esac
             printf "%s\n" "$line"
-        done >.env' <.env.example
+        done >.env.new
+        mv .env.new .env' <.env.example
     # shellcheck disable=SC2016 # the server expands
     on_server 'printf "#!/bin/sh\\nexec sh %s/current/deploy/server/release.sh compose \"\$@\"\\n" "$PWD" >compose && chmod +x compose'
     echo "Now set IMAGE_REPOSITORY, ALLOWED_HOSTS and what else differs in $folder/.env on the server."
@@ -42,10 +52,6 @@ deploy)
     on_server "UPDATE_PROXY=${UPDATE_PROXY:-} sh releases/$release/deploy/server/release.sh deploy $tag"
     ;;
 rollback | certificate)
-    on_server "test -e current || { echo 'nothing is deployed' >&2; exit 1; }; sh current/deploy/server/release.sh $1"
-    ;;
-*)
-    sed -n '2,/^set/s/^# \{0,1\}//p' "$0" >&2
-    exit 2
+    on_server "test -e current || { echo 'nothing is deployed' >&2; exit 1; }; sh current/deploy/server/release.sh $command"
     ;;
 esac

@@ -8,15 +8,34 @@ if grep -qsF "server $UPSTREAM;" /etc/nginx/conf.d/application.conf; then
     exit
 fi
 former=$(cat /proc/1/task/1/children)
+
+# Those of these processes that are of nginx.
+of_nginx() {
+    for process in "$@"; do
+        [ "$(cat "/proc/$process/comm" 2>/dev/null)" != nginx ] || echo "$process"
+    done
+}
+
+# The name server may not have the name yet: then nginx continues with its former configuration.
+load() {
+    nginx -t -q || return 1
+    kill -HUP 1
+    sleep 1
+    # shellcheck disable=SC2046,SC2086 # numbers
+    of_nginx $(cat /proc/1/task/1/children) | grep -qvxF "$(of_nginx $former)"
+}
+
 /docker-entrypoint.d/20-envsubst-on-templates.sh >/dev/null
-nginx -t -q
-kill -HUP 1
+attempts=0
+until load; do
+    attempts=$((attempts + 1))
+    [ "$attempts" -lt 20 ] || exit 1
+    sleep 1
+done
 # Longer than worker_shutdown_timeout.
 for _ in $(seq 45); do
+    # shellcheck disable=SC2086 # numbers
+    [ -n "$(of_nginx $former)" ] || exit 0
     sleep 1
-    running=
-    for process in $former; do
-        [ "$(cat "/proc/$process/comm" 2>/dev/null)" != nginx ] || running=yes
-    done
-    [ -n "$running" ] || exit 0
 done
+exit 1

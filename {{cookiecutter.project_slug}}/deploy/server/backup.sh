@@ -38,7 +38,10 @@ run() {
     delete_old
 }
 
+# One command at a time uses the folder: the service may back up meanwhile.
 start_scratch() {
+    exec 9>"$BACKUPS/lock"
+    flock --timeout 600 9 || stop "another backup is running"
     trap 'rm -rf "$scratch"' EXIT
     rm -rf "$scratch"
     mkdir "$scratch"

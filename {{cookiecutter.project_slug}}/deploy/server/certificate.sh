@@ -26,8 +26,7 @@ run)
     ;;
 install)
     # The proxy reads it as a member of group 0.
-    umask 027
-    cp -L /etc/letsencrypt/live/site/fullchain.pem /etc/letsencrypt/live/site/privkey.pem /certificates/
+    install -m 640 /etc/letsencrypt/live/site/fullchain.pem /etc/letsencrypt/live/site/privkey.pem /certificates/
     touch /certificates/installed
     ;;
 esac

@@ -31,12 +31,15 @@ compose() {
 services() { compose config --services | grep -xE "$1" || true; }
 
 # A variable of .env, or its default.
-setting() { sed -n "s/^$1=//p" .env | tail -n 1 | grep . || echo "$2"; }
+setting() { sed -n "s/^$1=//p" .env | tail -n 1 | tr -d "\"'" | grep . || echo "$2"; }
 
-change_setting() {
-    sed -i "/^$1=/d" .env
-    echo "$1=$2" >>.env
-}
+# Replaces the file only when it is complete. It contains secrets.
+change_setting() (
+    umask 077
+    sed "/^$1=/d" .env >.env.new
+    echo "$1=$2" >>.env.new
+    mv .env.new .env
+)
 
 # The containers of a service.
 containers() {
@@ -106,7 +109,9 @@ rollback() {
 
 # The digest of the image that CI published with a tag.
 digest() {
-    image=$(setting IMAGE_REPOSITORY '')/$1:$2
+    repository=$(setting IMAGE_REPOSITORY '')
+    [ -n "$repository" ] || stop "set IMAGE_REPOSITORY in $PWD/.env on the server"
+    image=$repository/$1:$2
     docker pull --quiet "$image" >/dev/null || stop "cannot pull $image: has CI published it? docker login?"
     docker image inspect --format '{{ "{{range .RepoDigests}}{{println .}}{{end}}" }}' "$image" | sed -n "s|^${image%:*}@||p" | head -n 1
 }
@@ -148,11 +153,18 @@ undo() {
     trap - EXIT
     [ "$status" != 0 ] || return 0
     [ -z "${switched:-}" ] || stop "$release is running, but the deployment is not complete: deploy again, or make rollback"
-    for service in ${applications:-}; do
-        containers_of "$service" "$release" | each docker rm --force --volumes >/dev/null || true
-    done
     new=$release release=$old
     [ -z "$old" ] || ln -sfn "releases/$old" current
+    # {% if cookiecutter.__proxied %}
+    # The proxy may have restarted with the configuration of the new release, and may send requests to it.
+    if [ -n "$old" ] && [ -n "${switching:-}" ]; then
+        compose up --detach --no-deps --no-build --wait --wait-timeout 60 proxy || true
+        switch_to "$old" || true
+    fi
+    # {% endif %}
+    for service in ${applications:-}; do
+        containers_of "$service" "$new" | each docker rm --force --volumes >/dev/null || true
+    done
     # shellcheck disable=SC2086 # names of services
     [ -z "$old" ] || compose up --detach --no-deps --no-build --no-recreate ${applications:-web} || true
     stop "$new was not started.${old:+ $old is still running.}"
@@ -182,6 +194,7 @@ replace() {
     say "switch to $release"
     # {% if cookiecutter.__proxied %}
     run_once static
+    switching=yes
     ln -sfn "releases/$release" current
     compose up --detach --no-deps --no-build --wait --wait-timeout 60 proxy
     switch_to "$release"
@@ -216,17 +229,25 @@ wait_healthy() {
     stop "a container of $release does not become healthy: its last lines are above"
 }
 
-# Keep the last five releases, for rollbacks.
+# Keep the last five releases, for rollbacks, and the logs of 90 days.
 delete_old_releases() {
-    tail -n 5 history >.kept
+    tail -n 5 history >history.new
+    mv history.new history
+    find logs -name '*.log' -mtime +90 -delete
     for path in releases/*; do
-        if ! grep -qx "$(basename "$path")" .kept; then
+        if ! grep -qx "$(basename "$path")" history; then
             image=$(setting IMAGE_REPOSITORY '')
-            sed -n "s|^WEB_DIGEST=|$image/web@|p;s|^PROXY_DIGEST=|$image/proxy@|p" "$path/release.env" 2>/dev/null |
-                each docker image rm >/dev/null 2>&1 || true
+            sed -n "s|^WEB_DIGEST=|$image/web@|p;s|^PROXY_DIGEST=|$image/proxy@|p" "$path/release.env" >.images 2>/dev/null || true
             rm -r "$path"
+            each delete_image <.images >/dev/null 2>&1 || true
         fi
     done
+}
+
+# With all names of the image, unless a release that remains has it too.
+delete_image() {
+    grep -qsF "${1#*@}" releases/*/release.env ||
+        docker image rm --force "$(docker image inspect --format '{{ "{{.Id}}" }}' "$1")" || true
 }
 
 # {% if cookiecutter.__proxied %}
@@ -241,8 +262,14 @@ certificate() {
     *,tls,*) ;;
     *) change_setting COMPOSE_PROFILES "$(setting COMPOSE_PROFILES '' | sed 's/.$/&,/')tls" ;;
     esac
+    site=$(setting SITE http)
     change_setting SITE https
-    compose up --detach --no-deps --no-build --wait --wait-timeout 60 proxy
+    if ! compose up --detach --no-deps --no-build --wait --wait-timeout 60 proxy; then
+        docker logs --tail 3 "$(containers proxy)" 2>&1
+        change_setting SITE "$site"
+        compose up --detach --no-deps --no-build --wait --wait-timeout 60 proxy
+        stop "the proxy does not start with the certificate: the reason is above. It serves $site as before."
+    fi
     say "HTTPS is on"
 }
 
@@ -259,7 +286,8 @@ if [ -z "${DEPLOY_LOG:-}" ]; then
     mkdir -p logs
     DEPLOY_LOG=$PWD/logs/$(date -u +%Y%m%d-%H%M%S)-$command.log
     export DEPLOY_LOG
-    setsid sh "releases/$release/deploy/server/release.sh" "$command" "$@" </dev/null >"$DEPLOY_LOG" 2>&1 &
+    : >"$DEPLOY_LOG"
+    setsid sh "releases/$release/deploy/server/release.sh" "$command" "$@" </dev/null >>"$DEPLOY_LOG" 2>&1 &
     deployment=$! status=0
     tail --quiet --lines=+1 --follow --pid=$deployment "$DEPLOY_LOG" &
     wait $deployment || status=$?
@@ -268,4 +296,6 @@ if [ -z "${DEPLOY_LOG:-}" ]; then
 fi
 exec 9>lock
 flock --nonblock 9 || stop "another deployment is running on this server: its output is in $PWD/logs"
+# A deployment may have ended meanwhile.
+old=$(tail -n 1 history)
 "$command" "$@"
