@@ -13,7 +13,7 @@ from {{ cookiecutter.package_name }}.core import (
 
 @pytest.fixture
 def converting(monkeypatch: pytest.MonkeyPatch) -> Flask:
-    """Application that runs coroutine functions at once, as with `flask[async]`."""
+    """Application that converts coroutine functions, as with `flask[async]`."""
     app = Flask("test")
     monkeypatch.setattr(app, "async_to_sync", lambda function: ("sync", function))
     view_functions.init_app(app)
