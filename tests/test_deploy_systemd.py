@@ -27,7 +27,7 @@ from tests.conftest import Run
 from tests.deployed_project import PRODUCTION_SETTINGS
 from tests.machines import Machine, booted_machine
 from tests.matrix import COMBINATIONS, OPTIONS, Combination, answers_with, parametrize_combinations
-from tests.services import TIMEOUT, descendants, program, wait_until
+from tests.services import TIMEOUT, descendants, free_port, program, wait_until
 from tests.settings import required_settings, setting_names
 
 DEPLOYED = [combination for combination in COMBINATIONS if combination.options["deployment"] == "systemd"]
@@ -213,6 +213,8 @@ def start_unit(project: Path, programs: Path, bind: str, listener: socket.socket
     _, _, words = command.partition("/run.sh ")
     script = f'export LISTEN_PID=$$ LISTEN_FDS=1; exec "$0" "$@" 3<&{listener.fileno()}'
     env = {**PRODUCTION_SETTINGS, **variables_of(project, programs, bind), "WEB_CONCURRENCY": "2"}
+    # Other tests may use the default port.
+    env["METRICS_BIND"] = f"127.0.0.1:{free_port()}"
     with log.open("ab") as output:
         return subprocess.Popen(
             ["bash", "-c", script, *shlex.split(words)],
