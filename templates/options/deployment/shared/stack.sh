@@ -1,5 +1,5 @@
-# Print a parameter of the stack; nothing before the first deployment. Another error must not look like a first deployment, which
-# starts the new image before its migrations.
+# Print a parameter of the stack; nothing before the first deployment. Another error must not look like a first deployment, in
+# which requests get the new image immediately.
 parameter() {
     errors=$(mktemp)
     aws cloudformation describe-stacks --stack-name "$stack" --output text \
