@@ -10,7 +10,7 @@ import ssl
 import subprocess
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -356,9 +356,10 @@ def merge(values: dict[str, Any], others: dict[str, Any]) -> dict[str, Any]:
 
 
 @contextmanager
-def clients(site: str, minimum: int) -> Iterator[None]:
-    """Send requests within a `with` block, at least this many: each must get a 200."""
+def clients(site: str, minimum: int, failures: Callable[[], int] = lambda: 0) -> Iterator[None]:
+    """Send requests within a `with` block, at least this many: each must get a 200, except for these failures."""
     statuses: Counter[str] = Counter()
+    former_failures = failures()
     done = Event()
 
     def request_pages(number: int) -> None:
@@ -382,7 +383,7 @@ def clients(site: str, minimum: int) -> Iterator[None]:
         for future in futures:
             future.result()
     print(f"{statuses.total()} requests: {dict(statuses)}")
-    assert statuses.keys() == {"200"}
+    assert statuses.total() - statuses["200"] == failures() - former_failures
 
 
 @contextmanager
@@ -570,9 +571,19 @@ MINIMAL = {"database": "none", "cache": "none", "task_queue": "none", "auth": "n
 def test_releases_of_small_projects(combination: Combination, engine: Engine, workspace: Path) -> None:
     """Releases replace each other with few components too; without a proxy, requests fail for a while."""
     with remote_server(engine, workspace) as server:
+
+        def failures() -> int:
+            """Return the number of requests for which podman's name server did not know the application server."""
+            (proxy,) = server.project.containers("proxy")
+            return engine.try_podman("logs", proxy).stderr.count("DNS lookup failure for: web")
+
         server.set_up()
         server.make("deploy", "IMAGE_TAG=v1")
-        with clients(server.project.site, 500) if combination.options["reverse_proxy"] == "apache" else nullcontext():
+        with (
+            clients(server.project.site, 500, failures)
+            if combination.options["reverse_proxy"] == "apache"
+            else nullcontext()
+        ):
             server.make("deploy", "IMAGE_TAG=v2")
             server.assert_runs("v2")
             server.make("rollback")
