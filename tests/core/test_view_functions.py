@@ -12,7 +12,7 @@ from {{ cookiecutter.package_name }}.core import (
 
 
 @pytest.fixture
-def converting(monkeypatch: pytest.MonkeyPatch) -> Flask:
+def converting(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Application that converts coroutine functions, as with `flask[async]`."""
     app = Flask("test")
     monkeypatch.setattr(app, "async_to_sync", lambda function: ("sync", function))
@@ -37,17 +37,17 @@ def function(**_: Any) -> str:
 
 
 @pytest.mark.parametrize("plain", [function, View().get, partial(function, number=1), View])
-def test_plain_functions_are_called(converting: Flask, plain: Any) -> None:
+def test_plain_functions_are_called(converting: Any, plain: Any) -> None:
     assert converting.ensure_sync(plain) == plain
 
 
 @pytest.mark.parametrize("function", [coroutine, View().post, partial(coroutine, number=1)])
-def test_coroutine_functions_are_converted(converting: Flask, function: Any) -> None:
+def test_coroutine_functions_are_converted(converting: Any, function: Any) -> None:
     assert converting.ensure_sync(function) == ("sync", function)
 
 
 def test_marked_functions_are_left_to_flask(
-    converting: Flask, monkeypatch: pytest.MonkeyPatch
+    converting: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def marked() -> Any:
         return coroutine()

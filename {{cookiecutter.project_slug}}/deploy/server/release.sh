@@ -2,7 +2,7 @@
 # Operate releases on this server. scripts/deploy.sh copies this file into a folder of releases/ and runs it: see docs/deployment.md.
 #
 #   release.sh deploy TAG     start this release beside the running one, switch to it, stop the former one
-#   release.sh rollback       do the same with the former release, without migrations
+#   release.sh rollback       do the same with the former release; the data stay as they are
 #   release.sh certificate    request a TLS certificate, and serve HTTPS
 #   release.sh compose …      docker compose with the files and images of the running release
 set -eu
@@ -63,7 +63,7 @@ each() {
     done
 }
 
-# Containers finish their requests or jobs first, for at most stop_grace_period.
+# Containers finish what they are doing first, for at most stop_grace_period.
 remove() {
     docker stop "$1" >/dev/null
     docker rm --volumes "$1" >/dev/null
@@ -209,8 +209,16 @@ replace() {
     for service in $applications; do
         containers_not_of "$service" "$release" | each remove
     done
+    # Those that are already replaced, or that no release replaces.
+    others='web|proxy|static|cache'
+    # {% if cookiecutter.__database %}
+    others="$others|database|migrate"
+    # {% endif %}
+    # {% if cookiecutter.__tasks %}
+    others="$others|worker|broker"
+    # {% endif %}
     # shellcheck disable=SC2046 # names of services
-    set -- $(services '.*' | grep -vxE 'web|worker|migrate|proxy|static|database|cache|broker')
+    set -- $(services '.*' | grep -vxE "$others")
     [ $# = 0 ] || compose up --detach --no-deps --no-build "$@"
     delete_old_releases
     say "$release is running"
