@@ -236,7 +236,7 @@ def test_workflow_runs_every_check(combination: Combination, project: Path) -> N
     assert workflow["defaults"]["run"]["shell"] == "bash"
     scripts = {name: "\n".join(step.get("run", "") for step in job["steps"]) for name, job in jobs.items()}
     check_make_targets(combination, scripts)
-    after_images = {"images", "publish", "deploy", "deploy-staging", "deploy-production"}
+    after_images = {"images", "publish", "deploy", "deploy-staging", "deploy-production", "staging", "production"}
     assert {*jobs["images"]["needs"]} == jobs.keys() - after_images
     assert jobs["publish"]["needs"] == ["images"]
     assert jobs["publish"]["if"] == "github.ref_type == 'tag'"

@@ -25,7 +25,8 @@ except SettingsError:
 address = settings.BIND.removeprefix("unix:")
 # {% if cookiecutter.__uwsgi_router_socket %}
 if "LISTEN_PID" in os.environ:
-    # The socket of systemd is for the HTTP router. Without the variable, workers accept no connections from it.
+    # The socket of systemd is for the HTTP router. Without the variable, workers accept no
+    # connections from it.
     address = "fd://3\nunenv = LISTEN_PID"
 # {% endif %}
 sys.stdout.write(f"""[uwsgi]

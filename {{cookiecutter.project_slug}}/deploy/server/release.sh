@@ -14,6 +14,16 @@ project={{ cookiecutter.project_slug }}
 [ -e history ] || : >history
 # The last line is the running release, the line above it the former one.
 old=$(tail -n 1 history)
+# Patterns of services: servers that releases do not replace, and those that end.
+servers='cache'
+once='static'
+# {% if cookiecutter.__database %}
+servers="$servers|database"
+once="$once|migrate"
+# {% endif %}
+# {% if cookiecutter.__tasks %}
+servers="$servers|broker"
+# {% endif %}
 
 say() { echo "== $*"; }
 
@@ -138,9 +148,9 @@ switch_to() {
 prepare() {
     trap undo EXIT
     applications=$(services 'web|worker')
-    servers=$(services 'database|cache|broker')
+    missing=$(services "$servers")
     # shellcheck disable=SC2086 # names of services
-    [ -z "$servers" ] || compose up --detach --wait --wait-timeout 180 --no-recreate $servers
+    [ -z "$missing" ] || compose up --detach --wait --wait-timeout 180 --no-recreate $missing
     # {% if cookiecutter.__proxied %}
     [ -z "$old" ] || switch_to "$old"
     # {% endif %}
@@ -209,16 +219,8 @@ replace() {
     for service in $applications; do
         containers_not_of "$service" "$release" | each remove
     done
-    # Those that are already replaced, or that no release replaces.
-    others='web|proxy|static|cache'
-    # {% if cookiecutter.__database %}
-    others="$others|database|migrate"
-    # {% endif %}
-    # {% if cookiecutter.__tasks %}
-    others="$others|worker|broker"
-    # {% endif %}
     # shellcheck disable=SC2046 # names of services
-    set -- $(services '.*' | grep -vxE "$others")
+    set -- $(services '.*' | grep -vxE "web|worker|proxy|$servers|$once")
     [ $# = 0 ] || compose up --detach --no-deps --no-build "$@"
     delete_old_releases
     say "$release is running"
