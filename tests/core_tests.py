@@ -45,6 +45,7 @@ def add_core_tests(project: Path, combination: Combination) -> None:
             target.write_text(text.render(cookiecutter=answers), encoding="utf-8", newline="\n")
     # The project's own coverage settings exclude `core`.
     settings = (
-        "[run]\nsource = src\nomit = src/*/lambda_*.py\nbranch = true\n[report]\nfail_under = 98\nshow_missing = true\nskip_covered = true\n"
+        "[run]\nsource = src\nomit = src/*/lambda_*.py\nbranch = true\n"
+        "[report]\nfail_under = 98\nshow_missing = true\nskip_covered = true\n"
     )
     (project / ".coveragerc").write_text(settings, encoding="utf-8")
