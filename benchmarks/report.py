@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks.authentication import Authentication
 from benchmarks.measurements import Bar, Measurement
 from benchmarks.monitored import REQUESTS
-from benchmarks.monitoring import Cost
+from benchmarks.monitoring import STARTS, Cost
 
 # Pixels: height of a bar with its margin, width of the chart, width of the labels, length of the longest bar.
 ROW_HEIGHT, CHART_WIDTH, LABEL_WIDTH, MAX_BAR_LENGTH = 24, 760, 290, 330
@@ -60,8 +60,9 @@ MONITORING = """
 ## Monitoring
 
 A request for small JSON to projects with these values of `monitoring` and `error_tracking`: CPU time and instructions
-in percent more than without both, the memory of the process (RSS) and of an additional worker (PSS). Each project has
-one process, and all alternate, {rounds} rounds of {requests:,} requests. Exports go to a receiver on the same machine.
+in percent more than without both, the memory of the process (RSS) and of an additional worker (PSS). The projects
+alternate, each with one process at a time: {starts} processes with {rounds} rounds of {requests:,} requests. Exports go
+to a receiver on the same machine.
 
 | | CPU | goal | median | instructions | process | worker |
 |---|---|---|---|---|---|---|
@@ -107,6 +108,7 @@ def render_page(
     authentication: Authentication,
     costs: list[Cost],
     picture: str,
+    rounds: int,
     **run: object,
 ) -> str:
     """Return the page as Markdown."""
@@ -118,9 +120,9 @@ def render_page(
         picture=picture,
         settings=effects,
         authentication=render_authentication(authentication),
-        monitoring=render_monitoring(costs),
+        monitoring=render_monitoring(costs, rounds),
     )
-    return HEAD.format(**run) + goals + tail
+    return HEAD.format(rounds=rounds, **run) + goals + tail
 
 
 def render_authentication(found: Authentication) -> str:
@@ -133,7 +135,7 @@ def render_authentication(found: Authentication) -> str:
     return AUTHENTICATION.format(measurements=measurements, imports=imports)
 
 
-def render_monitoring(costs: list[Cost]) -> str:
+def render_monitoring(costs: list[Cost], rounds: int) -> str:
     """Return the chapter about monitoring."""
     rows = "".join(
         f"{table_cells(one)} {one.goal_text} | {one.medians} | {cost.instructions:+.1f} % | {cost.process:.0f} MB "
@@ -141,7 +143,7 @@ def render_monitoring(costs: list[Cost]) -> str:
         for cost in costs
         for one in [cost.measurement]
     )
-    return MONITORING.format(costs=rows, requests=REQUESTS, rounds=costs[0].rounds)
+    return MONITORING.format(costs=rows, requests=REQUESTS, rounds=rounds, starts=STARTS)
 
 
 def table_cells(one: Measurement) -> str:
