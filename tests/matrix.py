@@ -233,13 +233,15 @@ TOKEN_COMBINATIONS = [_with_token(combination) for combination in COMBINATIONS]
 DEFAULT_WITH_TOKEN = TOKEN_COMBINATIONS[0]
 
 
-def parametrize_combinations(rows: Iterable[Combination] = COMBINATIONS) -> pytest.MarkDecorator:
+def parametrize_combinations(
+    rows: Iterable[Combination] = COMBINATIONS, group: str | None = None
+) -> pytest.MarkDecorator:
     """Run a test for each combination.
 
-    The xdist group runs all tests of a combination in one process, which renders it once.
+    The xdist group runs all tests of a combination, or all tests of `group`, in one process. It renders each once.
     """
     parameters = [
-        pytest.param(combination, id=combination.id, marks=pytest.mark.xdist_group(combination.id))
+        pytest.param(combination, id=combination.id, marks=pytest.mark.xdist_group(group or combination.id))
         for combination in rows
     ]
     return pytest.mark.parametrize("combination", parameters)

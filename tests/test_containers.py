@@ -307,10 +307,7 @@ def compose_project(engine: Engine, workspace: Path) -> Project:
     return compose_project
 
 
-@pytest.mark.xdist_group("containers")
-@pytest.mark.parametrize(
-    "combination", [pytest.param(combination, id=combination.id) for combination in RUN_COMBINATIONS]
-)
+@parametrize_combinations(RUN_COMBINATIONS, "containers")
 def test_containers_run(combination: Combination, compose_project: Project) -> None:
     """Services start in order, handle requests and jobs, restart, scale and stop in time; no secret is logged."""
     check_image(combination, compose_project)

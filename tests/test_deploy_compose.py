@@ -515,8 +515,7 @@ def check_backup(server: RemoteServer) -> None:
     assert "Created after the backup" not in fetch(categories).text
 
 
-@pytest.mark.xdist_group("containers")
-@parametrize_combinations([Combination("compose-nginx", answers_with(deployment="compose", auth="none"))])
+@parametrize_combinations([Combination("compose-nginx", answers_with(deployment="compose", auth="none"))], "containers")
 def test_releases_lose_no_request(engine: Engine, workspace: Path) -> None:
     """Deployments, rollbacks, failures and interruptions lose no request; certificates and backups work."""
     words = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=backups"]
@@ -559,14 +558,14 @@ def test_releases_lose_no_request(engine: Engine, workspace: Path) -> None:
 MINIMAL = {"database": "none", "cache": "none", "task_queue": "none", "auth": "none", "monitoring": "none"}
 
 
-@pytest.mark.xdist_group("containers")
 @parametrize_combinations(
     [
         Combination(
             f"compose-{proxy}", answers_with(deployment="compose", reverse_proxy=proxy, wsgi_server=server, **MINIMAL)
         )
         for proxy, server in (("apache", "granian"), ("none", "gunicorn"))
-    ]
+    ],
+    "containers",
 )
 def test_releases_of_small_projects(combination: Combination, engine: Engine, workspace: Path) -> None:
     """Releases replace each other with few components too; without a proxy, requests fail for a while."""

@@ -828,8 +828,7 @@ class Pods:
         return False
 
 
-@pytest.mark.xdist_group("containers")
-@pytest.mark.parametrize("combination", [pytest.param(DEFAULT_ON_KUBERNETES, id=DEFAULT_ON_KUBERNETES.id)])
+@parametrize_combinations([DEFAULT_ON_KUBERNETES], "containers")
 def test_pods_run_and_stop_without_losing_requests(engine: Engine, workspace: Path, tmp_path: Path) -> None:
     """Containers with the manifests' settings migrate, pass the probes and serve; one that stops loses no request."""
     Project(engine, workspace).build(with_servers=False)
