@@ -133,8 +133,10 @@ class Histogram(prometheus_client.Histogram):
     def add(self, amount: float) -> None:
         """Do so for a caller that has the lock."""
         # Private: the public method compares with each bucket, locks twice and checks labels.
+        bucket = self._buckets[bisect_left(self._upper_bounds, amount)]
+        # Private, as above.
         self._sum.numbers[0] += amount
-        self._buckets[bisect_left(self._upper_bounds, amount)].numbers[0] += 1
+        bucket.numbers[0] += 1
 
 
 def get_value(metric: Counter | Gauge) -> Value:
