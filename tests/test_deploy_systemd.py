@@ -43,6 +43,26 @@ SERVERS = [
     for server in OPTIONS["wsgi_server"]
     for proxy in OPTIONS["reverse_proxy"]
 ]
+# The projects that run on a server.
+PAGE = Combination(
+    "systemd-page",
+    answers_with(deployment="systemd", auth="none", monitoring="none"),
+    {"project_slug": "shop", "package_name": "shop"},
+)
+OTHER_PAGE = Combination(
+    "systemd-other-page",
+    answers_with(
+        deployment="systemd",
+        auth="none",
+        monitoring="prometheus",
+        database="mysql",
+        cache="memcached",
+        task_queue="celery-rabbitmq",
+        wsgi_server="uwsgi",
+        reverse_proxy="apache",
+    ),
+    {"project_slug": "shop", "package_name": "shop"},
+)
 # Variables of Python, Flask and the shell.
 OTHER_VARIABLES = {"FLASK_APP", "FLASK_DEBUG", "HOME", "PYTHONUNBUFFERED"}
 MAXIMUM_EXPOSURE = "30"  # 3.0
@@ -185,6 +205,65 @@ def test_old_backups_are_selected(project: Path, monkeypatch: pytest.MonkeyPatch
     assert kept == [*sundays, "2026-05-03T15", *(f"2026-05-{day:02}T15" for day in range(4, 11))]
 
 
+PROXY_STUBS = {
+    "a2dissite": 'rm "$ETC/apache2/sites-enabled/$2.conf"',
+    "a2enmod": "",
+    "a2ensite": 'ln -sf "../sites-available/$2.conf" "$ETC/apache2/sites-enabled/$2.conf"',
+    "apache2ctl": 'test "$VALID"',
+    "install": "",
+    "nginx": 'test "$1" = -v && echo nginx/1.22.1 >&2 || test "$VALID"',
+    "systemctl": 'echo "$*" >> "$ETC/systemctl.log"',
+}
+
+
+def write_programs(folder: Path, scripts: dict[str, str]) -> None:
+    """Write programs, each with the lines of its shell script."""
+    folder.mkdir()
+    for name, script in scripts.items():
+        (folder / name).write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+        (folder / name).chmod(0o755)
+
+
+@parametrize_combinations([PAGE, OTHER_PAGE])
+def test_rejected_site_is_restored(project: Path, tmp_path: Path) -> None:
+    """A site that the proxy rejects is off after the first installation; later the former files return."""
+    program("envsubst", "gettext-base")
+    (script,) = (file for name in ("nginx", "apache") for file in units_of(project).glob(f"{name}.sh"))
+    server = script.stem.replace("apache", "apache2")
+    text = script.read_text(encoding="utf-8").replace('"$(dirname "$0")/../', f'"{project}/deploy/')
+    text = re.sub("/(?=(etc|var)/)", f"{tmp_path}/", text)
+    write_programs(tmp_path / "bin", PROXY_STUBS)
+    etc = tmp_path / "etc"
+    for folder in (f"{server}/sites-available", f"{server}/sites-enabled", "shop"):
+        (etc / folder).mkdir(parents=True)
+    (tmp_path / "var" / "log" / "nginx").mkdir(parents=True)
+    variables = (units_of(project) / "proxy.env").read_text(encoding="utf-8")
+
+    def install(domain: str, valid: str) -> tuple[int, dict[Path, bytes]]:
+        """Return the status of the script, and the files of the enabled site."""
+        (etc / "shop" / "proxy.env").write_text(variables.replace("example.com", domain), encoding="utf-8")
+        env = {"PATH": f"{tmp_path}/bin{os.pathsep}{os.environ['PATH']}", "ETC": str(etc), "VALID": valid}
+        result = subprocess.run(["sh", "-c", text], check=False, env=env, capture_output=True, text=True)
+        enabled = any((etc / server / "sites-enabled").iterdir())
+        files = {file: file.read_bytes() for file in (etc / server).rglob("*") if file.is_file() and enabled}
+        return result.returncode, files
+
+    status, files = install("first.example", valid="")
+    assert (status != 0, files) == (True, {})
+    status, files = install("second.example", valid="yes")
+    assert status == 0
+    assert any(b"second.example" in content for content in files.values())
+    log = (etc / "systemctl.log").read_text(encoding="utf-8")
+    assert f"reload {server}" in log
+    rejected, remaining = install("third.example", valid="")
+    assert rejected != 0
+    assert remaining == files
+    assert (etc / "systemctl.log").read_text(encoding="utf-8") == log
+    status, files = install("fourth.example", valid="yes")
+    assert status == 0
+    assert not any(b"second.example" in content for content in files.values())
+
+
 # --- socket activation ----------------------------------------------------------------------------
 
 
@@ -273,26 +352,6 @@ def test_restart_with_the_socket_of_systemd_loses_no_request(
 
 
 # --- a server -------------------------------------------------------------------------------------
-
-PAGE = Combination(
-    "systemd-page",
-    answers_with(deployment="systemd", auth="none", monitoring="none"),
-    {"project_slug": "shop", "package_name": "shop"},
-)
-OTHER_PAGE = Combination(
-    "systemd-other-page",
-    answers_with(
-        deployment="systemd",
-        auth="none",
-        monitoring="prometheus",
-        database="mysql",
-        cache="memcached",
-        task_queue="celery-rabbitmq",
-        wsgi_server="uwsgi",
-        reverse_proxy="apache",
-    ),
-    {"project_slug": "shop", "package_name": "shop"},
-)
 
 
 @pytest.fixture
