@@ -124,18 +124,21 @@ switch() {
 abort() {
     rm -rf "uploads/$release" "releases/$release" next
     [ -z "$(name current)" ] || link next "$(name current)"
-    fail "$release: $1; nothing has changed"
+    fail "$release: $1"
 }
 
 if [ -n "$release" ]; then
     clean
-    build || abort "it cannot be built"
-    { cat history && echo "$release"; } > history.new || abort "the history cannot be written"
-    link next "$release" || abort "the link to it cannot be written"
+    build || abort "it cannot be built; nothing has changed"
+    { cat history && echo "$release"; } > history.new || abort "the history cannot be written; nothing has changed"
+    link next "$release" || abort "the link to it cannot be written; nothing has changed"
     # {% if cookiecutter.__database %}
-    restart_unit migrate || abort "a migration failed"
+    # Each migration has its own transaction.
+    restart_unit migrate || abort "a migration failed; those before it remain, nothing else has changed"
+    restart_unit check || abort "the application server does not work with it; its migrations remain, nothing else has changed"
+    # {% else %}
+    restart_unit check || abort "the application server does not work with it; nothing has changed"
     # {% endif %}
-    restart_unit check || abort "the application server does not work with it"
     switch "$release"
     for unit in "current/deploy/systemd/$units"-*; do
         cmp -s "$unit" "/etc/systemd/system/${unit##*/}" || say "${unit##*/} differs from the installed one: make server"
