@@ -264,6 +264,64 @@ def test_rejected_site_is_restored(project: Path, tmp_path: Path) -> None:
     assert not any(b"second.example" in content for content in files.values())
 
 
+RELEASE_STUBS = {
+    # The build: a file of this release, and one that does not change.
+    "flask": 'mkdir -p public/static && echo "$PWD" | tee "public/static/style.$HASH.css" > public/static/style.css'
+    " && echo > public/static/logo.0123456789ab.svg",
+    "python3": "",
+    "sudo": 'case "$*" in *"restart shop-$FAIL.service") exit 1 ;; esac',
+    "systemctl": "printf 'active\\n0\\n'",
+}
+UV_STUBS = {"pip": "", "python": "", "uv": "mkdir -p .venv/bin && ln -sf /bin/true .venv/bin/python"}
+
+
+@parametrize_combinations([PAGE])
+def test_static_files_of_former_releases_remain(project: Path, tmp_path: Path) -> None:
+    """A release has the hashed static files of all kept releases, and a migration that fails is reported."""
+    root = tmp_path / "srv"
+    for folder in ("releases", "uploads", ".uv"):
+        (root / folder).mkdir(parents=True)
+    write_programs(tmp_path / "bin", RELEASE_STUBS)
+    write_programs(root / ".uv" / "bin", UV_STUBS)
+    text = (units_of(project) / "release.sh").read_text(encoding="utf-8").replace("root=/srv/shop", f"root={root}")
+
+    def release(*words: str, fail: str = "") -> str:
+        """Run the script; return its output, or nothing if it succeeds."""
+        env = {"PATH": f"{tmp_path}/bin{os.pathsep}{os.environ['PATH']}", "FAIL": fail, "HASH": f"{words[-1]:0>12}"}
+        command = ["sh", "-c", text, "release.sh", *words]
+        result = subprocess.run(command, check=False, env=env, capture_output=True, text=True)
+        return result.stdout + result.stderr if result.returncode else ""
+
+    def deploy(number: int, fail: str = "") -> str:
+        """Upload a release and deploy it."""
+        upload = root / "uploads" / str(number)
+        shutil.copytree(project / "deploy" / "systemd", upload / "deploy" / "systemd")
+        shutil.copy2(project / "pyproject.toml", upload)
+        (upload / "src").mkdir()
+        return release("deploy", str(number), fail=fail)
+
+    def styles() -> list[int]:
+        """Return the releases whose style sheet is in production."""
+        current = (root / "current").resolve()
+        folder = current / "public" / "static"
+        # The plain name is that of the release itself.
+        assert (folder / "style.css").read_text(encoding="utf-8") == f"{current}\n"
+        files = folder.glob("style.*.css")
+        return sorted(int(file.name.split(".")[1]) for file in files)
+
+    for number in range(1, 8):
+        output = deploy(number)
+        assert output == "", output
+    # 5 releases are kept; those before 3 were deleted.
+    assert styles() == [2, 3, 4, 5, 6, 7]
+    message = "a migration failed; those before it remain, nothing else has changed"
+    assert message in deploy(8, fail="migrate")
+    assert styles() == [2, 3, 4, 5, 6, 7]
+    output = release("rollback")
+    assert output == "", output
+    assert styles() == [1, 2, 3, 4, 5, 6, 7]
+
+
 # --- socket activation ----------------------------------------------------------------------------
 
 
@@ -528,6 +586,7 @@ def check_deploy(deployment: Deployment) -> None:
             wait_until(lambda number=number: results.total() > number + REQUESTS / 10)  # type: ignore[misc]
     assert second > first
     assert results.keys() == {200}, results
+    machine.run(f"cd /srv/shop/{second}/public && test -s ../static-files && xargs ls < ../static-files")
     assert machine.run("ls /srv/shop/releases").split() == [Path(first).name, Path(second).name]
 
 
@@ -571,7 +630,7 @@ def check_broken_releases(deployment: Deployment) -> None:
         # Only in production, so that it can be built.
         server: (
             'import os\n\nassert os.environ["FLASK_DEBUG"] == "1", "broken"\n' + server.read_text(encoding="utf-8"),
-            "broken(.|\n)*the application server does not work with it; its migrations remain, nothing else has changed",
+            "broken(.|\n)*the application server does not work with it; its migrations remain, nothing else has",
         ),
         worker: ("raise ValueError\n", "a worker or the scheduler does not start(.|\n)*in production again"),
     }
