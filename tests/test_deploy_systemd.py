@@ -312,7 +312,7 @@ def test_static_files_of_former_releases_remain(project: Path, tmp_path: Path) -
     for number in range(1, 8):
         output = deploy(number)
         assert output == "", output
-    # 5 releases are kept; those before 3 were deleted.
+    # The newest 5 releases remain, with the files of those before.
     assert styles() == [2, 3, 4, 5, 6, 7]
     message = "a migration failed; those before it remain, nothing else has changed"
     assert message in deploy(8, fail="migrate")
