@@ -43,6 +43,26 @@ SERVERS = [
     for server in OPTIONS["wsgi_server"]
     for proxy in OPTIONS["reverse_proxy"]
 ]
+# The projects that run on a server.
+PAGE = Combination(
+    "systemd-page",
+    answers_with(deployment="systemd", auth="none", monitoring="none"),
+    {"project_slug": "shop", "package_name": "shop"},
+)
+OTHER_PAGE = Combination(
+    "systemd-other-page",
+    answers_with(
+        deployment="systemd",
+        auth="none",
+        monitoring="prometheus",
+        database="mysql",
+        cache="memcached",
+        task_queue="celery-rabbitmq",
+        wsgi_server="uwsgi",
+        reverse_proxy="apache",
+    ),
+    {"project_slug": "shop", "package_name": "shop"},
+)
 # Variables of Python, Flask and the shell.
 OTHER_VARIABLES = {"FLASK_APP", "FLASK_DEBUG", "HOME", "PYTHONUNBUFFERED"}
 MAXIMUM_EXPOSURE = "30"  # 3.0
@@ -185,6 +205,123 @@ def test_old_backups_are_selected(project: Path, monkeypatch: pytest.MonkeyPatch
     assert kept == [*sundays, "2026-05-03T15", *(f"2026-05-{day:02}T15" for day in range(4, 11))]
 
 
+PROXY_STUBS = {
+    "a2dissite": 'rm "$ETC/apache2/sites-enabled/$2.conf"',
+    "a2enmod": "",
+    "a2ensite": 'ln -sf "../sites-available/$2.conf" "$ETC/apache2/sites-enabled/$2.conf"',
+    "apache2ctl": 'test "$VALID"',
+    "install": "",
+    "nginx": 'test "$1" = -v && echo nginx/1.22.1 >&2 || test "$VALID"',
+    "systemctl": 'echo "$*" >> "$ETC/systemctl.log"',
+}
+
+
+def write_programs(folder: Path, scripts: dict[str, str]) -> None:
+    """Write programs, each with the lines of its shell script."""
+    folder.mkdir()
+    for name, script in scripts.items():
+        (folder / name).write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+        (folder / name).chmod(0o755)
+
+
+@parametrize_combinations([PAGE, OTHER_PAGE])
+def test_rejected_site_is_restored(project: Path, tmp_path: Path) -> None:
+    """A site that the proxy rejects is off after the first installation; later the former files return."""
+    program("envsubst", "gettext-base")
+    (script,) = (file for name in ("nginx", "apache") for file in units_of(project).glob(f"{name}.sh"))
+    server = script.stem.replace("apache", "apache2")
+    text = script.read_text(encoding="utf-8").replace('"$(dirname "$0")/../', f'"{project}/deploy/')
+    text = re.sub("/(?=(etc|var)/)", f"{tmp_path}/", text)
+    write_programs(tmp_path / "bin", PROXY_STUBS)
+    etc = tmp_path / "etc"
+    for folder in (f"{server}/sites-available", f"{server}/sites-enabled", "shop"):
+        (etc / folder).mkdir(parents=True)
+    (tmp_path / "var" / "log" / "nginx").mkdir(parents=True)
+    variables = (units_of(project) / "proxy.env").read_text(encoding="utf-8")
+
+    def install(domain: str, valid: str) -> tuple[int, dict[Path, bytes]]:
+        """Return the status of the script, and the files of the enabled site."""
+        (etc / "shop" / "proxy.env").write_text(variables.replace("example.com", domain), encoding="utf-8")
+        env = {"PATH": f"{tmp_path}/bin{os.pathsep}{os.environ['PATH']}", "ETC": str(etc), "VALID": valid}
+        result = subprocess.run(["sh", "-c", text], check=False, env=env, capture_output=True, text=True)
+        enabled = any((etc / server / "sites-enabled").iterdir())
+        files = {file: file.read_bytes() for file in (etc / server).rglob("*") if file.is_file() and enabled}
+        return result.returncode, files
+
+    status, files = install("first.example", valid="")
+    assert (status != 0, files) == (True, {})
+    status, files = install("second.example", valid="yes")
+    assert status == 0
+    assert any(b"second.example" in content for content in files.values())
+    log = (etc / "systemctl.log").read_text(encoding="utf-8")
+    assert f"reload {server}" in log
+    rejected, remaining = install("third.example", valid="")
+    assert rejected != 0
+    assert remaining == files
+    assert (etc / "systemctl.log").read_text(encoding="utf-8") == log
+    status, files = install("fourth.example", valid="yes")
+    assert status == 0
+    assert not any(b"second.example" in content for content in files.values())
+
+
+RELEASE_STUBS = {
+    # The build: a file of this release, and one that does not change.
+    "flask": 'mkdir -p public/static && echo "$PWD" | tee "public/static/style.$HASH.css" > public/static/style.css'
+    " && echo > public/static/logo.0123456789ab.svg",
+    "python3": "",
+    "sudo": 'case "$*" in *"restart shop-$FAIL.service") exit 1 ;; esac',
+    "systemctl": "printf 'active\\n0\\n'",
+}
+UV_STUBS = {"pip": "", "python": "", "uv": "mkdir -p .venv/bin && ln -sf /bin/true .venv/bin/python"}
+
+
+@parametrize_combinations([PAGE])
+def test_static_files_of_former_releases_remain(project: Path, tmp_path: Path) -> None:
+    """A release has the hashed static files of all kept releases, and a migration that fails is reported."""
+    root = tmp_path / "srv"
+    for folder in ("releases", "uploads", ".uv"):
+        (root / folder).mkdir(parents=True)
+    write_programs(tmp_path / "bin", RELEASE_STUBS)
+    write_programs(root / ".uv" / "bin", UV_STUBS)
+    text = (units_of(project) / "release.sh").read_text(encoding="utf-8").replace("root=/srv/shop", f"root={root}")
+
+    def release(*words: str, fail: str = "") -> str:
+        """Run the script; return its output, or nothing if it succeeds."""
+        env = {"PATH": f"{tmp_path}/bin{os.pathsep}{os.environ['PATH']}", "FAIL": fail, "HASH": f"{words[-1]:0>12}"}
+        command = ["sh", "-c", text, "release.sh", *words]
+        result = subprocess.run(command, check=False, env=env, capture_output=True, text=True)
+        return result.stdout + result.stderr if result.returncode else ""
+
+    def deploy(number: int, fail: str = "") -> str:
+        """Upload a release and deploy it."""
+        upload = root / "uploads" / str(number)
+        shutil.copytree(project / "deploy" / "systemd", upload / "deploy" / "systemd")
+        shutil.copy2(project / "pyproject.toml", upload)
+        (upload / "src").mkdir()
+        return release("deploy", str(number), fail=fail)
+
+    def styles() -> list[int]:
+        """Return the releases whose style sheet is in production."""
+        current = (root / "current").resolve()
+        folder = current / "public" / "static"
+        # The plain name is that of the release itself.
+        assert (folder / "style.css").read_text(encoding="utf-8") == f"{current}\n"
+        files = folder.glob("style.*.css")
+        return sorted(int(file.name.split(".")[1]) for file in files)
+
+    for number in range(1, 8):
+        output = deploy(number)
+        assert output == "", output
+    # The newest 5 releases remain, with the files of those before.
+    assert styles() == [2, 3, 4, 5, 6, 7]
+    message = "a migration failed; those before it remain, nothing else has changed"
+    assert message in deploy(8, fail="migrate")
+    assert styles() == [2, 3, 4, 5, 6, 7]
+    output = release("rollback")
+    assert output == "", output
+    assert styles() == [1, 2, 3, 4, 5, 6, 7]
+
+
 # --- socket activation ----------------------------------------------------------------------------
 
 
@@ -273,26 +410,6 @@ def test_restart_with_the_socket_of_systemd_loses_no_request(
 
 
 # --- a server -------------------------------------------------------------------------------------
-
-PAGE = Combination(
-    "systemd-page",
-    answers_with(deployment="systemd", auth="none", monitoring="none"),
-    {"project_slug": "shop", "package_name": "shop"},
-)
-OTHER_PAGE = Combination(
-    "systemd-other-page",
-    answers_with(
-        deployment="systemd",
-        auth="none",
-        monitoring="prometheus",
-        database="mysql",
-        cache="memcached",
-        task_queue="celery-rabbitmq",
-        wsgi_server="uwsgi",
-        reverse_proxy="apache",
-    ),
-    {"project_slug": "shop", "package_name": "shop"},
-)
 
 
 @pytest.fixture
@@ -469,6 +586,7 @@ def check_deploy(deployment: Deployment) -> None:
             wait_until(lambda number=number: results.total() > number + REQUESTS / 10)  # type: ignore[misc]
     assert second > first
     assert results.keys() == {200}, results
+    machine.run(f"cd /srv/shop/{second}/public && test -s ../static-files && xargs ls < ../static-files")
     assert machine.run("ls /srv/shop/releases").split() == [Path(first).name, Path(second).name]
 
 
@@ -507,12 +625,12 @@ def check_broken_releases(deployment: Deployment) -> None:
         folder / "uv.lock": ("", "it cannot be built"),
         folder / "migrations" / "versions" / "9999_broken.py": (
             f'revision = "9999"\ndown_revision = "{revision[1]}"\n\n\ndef upgrade() -> None:\n    raise ValueError\n',
-            "ValueError(.|\n)*: a migration failed; nothing has changed",
+            "ValueError(.|\n)*: a migration failed; those before it remain, nothing else has changed",
         ),
         # Only in production, so that it can be built.
         server: (
             'import os\n\nassert os.environ["FLASK_DEBUG"] == "1", "broken"\n' + server.read_text(encoding="utf-8"),
-            "broken(.|\n)*the application server does not work with it; nothing has changed",
+            "broken(.|\n)*the application server does not work with it; its migrations remain, nothing else has",
         ),
         worker: ("raise ValueError\n", "a worker or the scheduler does not start(.|\n)*in production again"),
     }
@@ -540,7 +658,7 @@ def check_interrupted_deployments(deployment: Deployment) -> None:
     before = deployment.current()
     machine.run("cp /etc/shop/shop.env shop.env && sed -i /^SECRET_KEY=/d /etc/shop/shop.env")
     output = deployment.fail()
-    assert re.search(r"SECRET_KEY(.|\n)*nothing has changed", output), output
+    assert re.search(r"SECRET_KEY(.|\n)*nothing else has changed", output), output
     machine.run("cat shop.env > /etc/shop/shop.env")
 
     machine.run("mount -t tmpfs -o size=64k,mode=1777 tmpfs /srv/shop/uploads")
@@ -590,9 +708,13 @@ def check_supervision(deployment: Deployment) -> None:
 
 
 def check_backup(deployment: Deployment) -> None:
-    """A backup is encrypted and can be restored with the commands of the runbook; old ones are deleted."""
+    """A backup is encrypted and can be restored with the commands of the runbook; old ones are deleted.
+
+    The restore deletes a table that a later migration has created, and runs the migration again.
+    """
     machine = deployment.machine
     machine.run("shop flask seed")
+    machine.run("shop alembic downgrade -1")
     machine.run("age-keygen --output key.txt 2> /dev/null && age-keygen -y key.txt > /etc/shop/backup.pub")
     old = [f"/var/backups/shop/20{year}-01-01T030000Z.old.age" for year in range(10, 20)]
     machine.run(f"touch {' '.join(old)}")
@@ -603,6 +725,7 @@ def check_backup(deployment: Deployment) -> None:
     backups = machine.run("ls /var/backups/shop").split()
     # The newest of each of 7 days, which are in different years, and 5 weeks.
     assert len(backups) == 7
+    machine.run("shop alembic upgrade head")
     backup = f"/var/backups/shop/{backups[-1]}"
     assert machine.run(f"head -c 21 {backup}") == "age-encryption.org/v1"
     client = "mariadb app --execute" if "mariadb app" in rest else "runuser --user=postgres -- psql app --command"
@@ -612,6 +735,8 @@ def check_backup(deployment: Deployment) -> None:
     machine.run(rest.replace("BACKUP", backup))
     assert machine.run(query) == products
     assert len(products.splitlines()) > 5
+    assert "(head)" in machine.run("shop alembic current")
+    machine.run(f"cd / && {client} 'SELECT id FROM product_upload'")  # noqa: S608
     wait_until(lambda: deployment.status("/health/ready") == 200)
 
 

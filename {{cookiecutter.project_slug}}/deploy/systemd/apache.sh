@@ -5,6 +5,24 @@ set -eu
 cd "$(dirname "$0")/../apache"
 slug={{ cookiecutter.project_slug }}
 conf=/etc/apache2/$slug
+site=/etc/apache2/sites-available/$slug.conf
+
+# If a step fails, or Apache rejects the new files, the site is as before: Apache may be restarted at any time.
+former=$(mktemp -d)
+restore() {
+    if [ -e "$former/$slug" ]; then
+        rm -r "$conf"
+        cp -a "$former/$slug" "$conf"
+        cp -a "$former/$slug.conf" "$site"
+        echo "apache.sh: the site is as before" >&2
+    else
+        [ ! -e "/etc/apache2/sites-enabled/$slug.conf" ] || a2dissite --quiet "$slug"
+        echo "apache.sh: the site is off until Apache accepts it" >&2
+    fi
+}
+trap '[ "$?" = 0 ] || restore; rm -r "$former"' EXIT
+trap 'exit 1' HUP INT PIPE TERM
+[ ! -e "/etc/apache2/sites-enabled/$slug.conf" ] || cp -a "$conf" "$site" "$former"
 
 mkdir -p "$conf/sites" "$conf/tls"
 # RUN_ROOT: Apache's processes write to it.
@@ -26,11 +44,7 @@ cat ./*.conf | sed -n 's/^ *LoadModule \([a-z0-9_]*\)_module .*/\1/p' | grep -Ev
     echo "Include $slug/settings.conf"
     # The static files are below the link `current`.
     printf '<Directory "/srv">\n    Options FollowSymLinks\n</Directory>\n'
-} > "/etc/apache2/sites-available/$slug.conf"
+} > "$site"
 a2ensite --quiet "$slug"
-if ! apache2ctl -t; then
-    a2dissite --quiet "$slug"
-    echo "apache.sh: the site is off until Apache accepts it" >&2
-    exit 1
-fi
+apache2ctl -t
 ! systemctl --quiet is-active apache2 || systemctl reload apache2

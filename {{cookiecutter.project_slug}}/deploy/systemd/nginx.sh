@@ -5,6 +5,23 @@ set -eu
 cd "$(dirname "$0")/../nginx"
 slug={{ cookiecutter.project_slug }}
 conf=/etc/nginx/$slug
+enabled=/etc/nginx/sites-enabled/$slug
+
+# If a step fails, or nginx rejects the new files, the site is as before: nginx may be restarted at any time.
+former=$(mktemp -d)
+restore() {
+    if [ -e "$former/$slug" ]; then
+        rm -r "$conf"
+        cp -a "$former/$slug" "$conf"
+        echo "nginx.sh: the site is as before" >&2
+    else
+        rm -f "$enabled"
+        echo "nginx.sh: the site is off until nginx accepts it" >&2
+    fi
+}
+trap '[ "$?" = 0 ] || restore; rm -r "$former"' EXIT
+trap 'exit 1' HUP INT PIPE TERM
+[ ! -e "$enabled" ] || cp -a "$conf" "$former"
 
 mkdir -p "$conf/conf.d" "$conf/tls"
 # logrotate handles the logs in this folder.
@@ -41,10 +58,6 @@ if [ "$(printf '%s\n' 1.25.1 "$version" | sort -V | head -n 1)" != 1.25.1 ]; the
 fi
 
 printf '%s\n' "# Written by deploy/systemd/nginx.sh of $slug." "include $slug/http.conf;" > "/etc/nginx/sites-available/$slug"
-ln -sf "../sites-available/$slug" "/etc/nginx/sites-enabled/$slug"
-if ! nginx -t -q; then
-    rm "/etc/nginx/sites-enabled/$slug"
-    echo "nginx.sh: the site is off until nginx accepts it" >&2
-    exit 1
-fi
+ln -sf "../sites-available/$slug" "$enabled"
+nginx -t -q
 ! systemctl --quiet is-active nginx || systemctl reload nginx

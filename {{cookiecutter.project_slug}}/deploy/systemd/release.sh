@@ -64,10 +64,22 @@ build() (
         # Fails if uv.lock does not match pyproject.toml.
         "$root/.uv/bin/uv" sync --quiet --locked --no-default-groups --no-install-project --group build &&
         FLASK_DEBUG=1 sh deploy/systemd/run.sh flask --app {{ cookiecutter.package_name }}.wsgi assets build &&
+        # Their names with a content hash, for add_static_files.
+        (cd public && find . -regextype posix-extended -regex '.*\.[0-9a-f]{12}\.[^/]*') > static-files &&
         "$root/.uv/bin/uv" sync --quiet --locked --no-default-groups --no-install-project &&
         .venv/bin/python -m compileall -q src &&
         chmod -R a+rX,g-w,o-w .
 )
+
+# Link the static files of the other kept releases into a release, for pages that clients have open.
+add_static_files() {
+    for other in $(tail -n "$keep" history); do
+        if [ "$other" != "$1" ] && [ -s "releases/$other/static-files" ]; then
+            (cd "releases/$other/public" && xargs -d '\n' cp --link --force --parents -t "$root/releases/$1/public" < ../static-files) ||
+                say "$1 lacks static files of $other"
+        fi
+    done
+}
 
 # Restart a unit. If it fails, print the end of its log.
 restart_unit() {
@@ -103,6 +115,7 @@ restart() {
 # Switch to a release, or back to the old one. `history.new` becomes the history: without disk space nothing is switched.
 switch() {
     old=$(name current)
+    add_static_files "$1"
     link current "$1" || fail "the link to $1 cannot be written; nothing has changed"
     if restart; then
         mv history.new history
@@ -124,18 +137,21 @@ switch() {
 abort() {
     rm -rf "uploads/$release" "releases/$release" next
     [ -z "$(name current)" ] || link next "$(name current)"
-    fail "$release: $1; nothing has changed"
+    fail "$release: $1"
 }
 
 if [ -n "$release" ]; then
     clean
-    build || abort "it cannot be built"
-    { cat history && echo "$release"; } > history.new || abort "the history cannot be written"
-    link next "$release" || abort "the link to it cannot be written"
+    build || abort "it cannot be built; nothing has changed"
+    { cat history && echo "$release"; } > history.new || abort "the history cannot be written; nothing has changed"
+    link next "$release" || abort "the link to it cannot be written; nothing has changed"
     # {% if cookiecutter.__database %}
-    restart_unit migrate || abort "a migration failed"
+    # Each migration has its own transaction.
+    restart_unit migrate || abort "a migration failed; those before it remain, nothing else has changed"
+    restart_unit check || abort "the application server does not work with it; its migrations remain, nothing else has changed"
+    # {% else %}
+    restart_unit check || abort "the application server does not work with it; nothing has changed"
     # {% endif %}
-    restart_unit check || abort "the application server does not work with it"
     switch "$release"
     for unit in "current/deploy/systemd/$units"-*; do
         cmp -s "$unit" "/etc/systemd/system/${unit##*/}" || say "${unit##*/} differs from the installed one: make server"
