@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -277,6 +278,51 @@ def test_no_secret_is_a_parameter(project: Path) -> None:
         assert group["AtRestEncryptionEnabled"]
     for group in by_type(template, "Logs::LogGroup").values():
         assert group["RetentionInDays"]
+
+
+def actions_of(project: Path, role: str) -> list[tuple[str, str]]:
+    """Return the actions that a role of bootstrap.yaml allows, each with a pattern of resources, for staging."""
+    values = {"AWS::Partition": "aws", "AWS::Region": "eu-central-1", "AWS::AccountId": "1", "Stage": "staging"}
+    properties = by_type(load(project / "deploy" / "aws" / "bootstrap.yaml"), "IAM::Role")[role]
+    found = []
+    for statement in properties["Policies"][0]["PolicyDocument"]["Statement"]:
+        actions, resources = (
+            value if isinstance(value, list) else [value] for value in (statement["Action"], statement["Resource"])
+        )
+        patterns = [one.get("Sub", "") if isinstance(one, dict) else one for one in resources]
+        patterns = [re.sub(r"\$\{([\w:]+)\}", lambda match: values.get(match[1], match[1]), one) for one in patterns]
+        found += [(action, pattern) for action in actions for pattern in patterns]
+    return found
+
+
+def is_allowed(project: Path, role: str, action: str, resource: str) -> bool:
+    """Return whether a role of bootstrap.yaml allows an action."""
+    return any(
+        fnmatchcase(action, allowed) and fnmatchcase(resource, pattern)
+        for allowed, pattern in actions_of(project, role)
+    )
+
+
+@parametrize_combinations(CHECKED)
+def test_roles_allow_the_names_of_the_stack(project: Path) -> None:
+    """CloudFormation may create the secrets of its stage, and a deployment may run the task for commands."""
+    template = template_of(project)
+    command = by_type(template, "ECS::TaskDefinition")["CommandTask"]["Family"]["Sub"]
+    (cluster,) = by_type(template, "ECS::Cluster").values()
+    assert cluster["ClusterName"] == {"Ref": "AWS::StackName"}
+    allowed = {
+        ("CloudFormationRole", "secretsmanager:GetRandomPassword", "*"),
+        ("DeployRole", "ecs:RunTask", f"task-definition/{command}:1"),
+        ("DeployRole", "ecs:DescribeTasks", "task/${AWS::StackName}/0123"),
+    }
+    for secret in by_type(template, "SecretsManager::Secret").values():
+        allowed.add(("CloudFormationRole", "secretsmanager:CreateSecret", f"secret:{secret['Name']['Sub']}-a1B2c3"))
+    for role, action, name in allowed:
+        for stage in ("staging", "production"):
+            resource = name.replace("${AWS::StackName}", f"{project.name}-{stage}")
+            if resource != "*":
+                resource = f"arn:aws:{action.partition(':')[0]}:eu-central-1:1:{resource}"
+            assert is_allowed(project, role, action, resource) == (stage == "staging" or name == "*"), resource
 
 
 @parametrize_combinations(CHECKED)
