@@ -355,7 +355,7 @@ def test_script_migrates_before_it_releases(
     assert account.images()["Image"] == "v1"
     (tmp_path / "pushed").unlink()
     assert account.call("deploy", "staging", "registry.example.com/web:v1")[0] == 0
-    assert account.images()["Image"] == "v1"
+    assert (account.images()["Image"], account.images()["PreviousImage"]) == ("v1", "")
 
     (tmp_path / "pushed").unlink()
     status, calls = account.call("deploy", "staging", "registry.example.com/web:v2")
@@ -375,11 +375,23 @@ def test_script_migrates_before_it_releases(
     (tmp_path / "pushed").unlink()
     if combination.options["database"] != "none":
         assert account.call("deploy", "staging", "registry.example.com/web:v3", TASK_STATUS="1")[0] == 1
-        assert (account.images()["Image"], account.images()["CommandImage"]) == ("v2", "v3")
+        assert account.images() == {**expected, "CommandImage": "v3"}
     assert account.call("deploy", "staging", "registry.example.com/web:v3", CURL_STATUS="22")[0] == 1
-    assert account.images() == {name: "v3" if name.startswith("Previous") else "v2" for name in expected}
+    returned = {name: "" if name.startswith("Previous") else "v2" for name in expected}
+    assert account.images() == returned
+    # The failed release is not the target of another rollback.
+    status, calls = account.call("rollback", "staging")
+    assert status == 1
+    assert not [call for call in calls if "cloudformation deploy" in call]
+    assert account.images() == returned
+
+    (tmp_path / "pushed").unlink()
+    for _ in range(2):
+        # The same images again are no new release.
+        assert account.call("deploy", "staging", "registry.example.com/web:v4")[0] == 0
+        assert account.images() == {name: "v2" if name.startswith("Previous") else "v4" for name in expected}
     assert account.call("rollback", "staging")[0] == 0
-    assert account.images()["Image"] == "v3"
+    assert account.images() == returned
     (workspace / "deploy" / "ecs" / "staging.env").write_text("DomainName=change-me\n", encoding="utf-8")
     assert account.call("deploy", "staging", "registry.example.com/web:v5") == (2, [])
     result = run(venv_bin / "shellcheck", "deploy/ecs/deploy.sh", cwd=workspace)

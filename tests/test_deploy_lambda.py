@@ -466,7 +466,7 @@ def test_script_migrates_before_it_releases(workspace: Path, tmp_path: Path, run
     assert account.images()["Image"] == "v1"
     (tmp_path / "pushed").unlink()
     assert account.call("deploy", "staging", "registry.example.com/web:v1")[0] == 0
-    assert account.images() == {"Image": "v1", "CommandImage": "v1", "PreviousImage": "v1"}
+    assert account.images() == {"Image": "v1", "CommandImage": "v1", "PreviousImage": ""}
 
     (tmp_path / "pushed").unlink()
     status, calls = account.call("deploy", "staging", "registry.example.com/web:v2")
@@ -488,12 +488,19 @@ def test_script_migrates_before_it_releases(workspace: Path, tmp_path: Path, run
     assert account.images() == {"Image": "v2", "CommandImage": "v3", "PreviousImage": "v1"}
     # The smoke test fails.
     assert account.call("deploy", "staging", "registry.example.com/web:v3", CURL_STATUS="22")[0] == 1
-    assert account.images() == {"Image": "v2", "CommandImage": "v2", "PreviousImage": "v3"}
+    assert account.images() == {"Image": "v2", "CommandImage": "v2", "PreviousImage": ""}
+    # The failed release is not the target of another rollback.
+    status, calls = account.call("rollback", "staging")
+    assert status == 1
+    assert not [call for call in calls if "cloudformation deploy" in call]
 
     (tmp_path / "pushed").unlink()
     assert account.call("deploy", "staging", "registry.example.com/web:v4")[0] == 0
+    # The same image again is no new release.
+    assert account.call("deploy", "staging", "registry.example.com/web:v4")[0] == 0
+    assert account.images() == {"Image": "v4", "CommandImage": "v4", "PreviousImage": "v2"}
     assert account.call("rollback", "staging")[0] == 0
-    assert account.images() == {"Image": "v2", "CommandImage": "v2", "PreviousImage": "v4"}
+    assert account.images() == {"Image": "v2", "CommandImage": "v2", "PreviousImage": ""}
     assert account.call("deploy", "test", "web:v1")[0] == 2
     (workspace / "deploy" / "lambda" / "staging.env").write_text("DomainName=change-me\n", encoding="utf-8")
     assert account.call("deploy", "staging", "registry.example.com/web:v5") == (2, [])

@@ -52,18 +52,20 @@ deploy() {
     current=$(parameter Image)
     previous=$(parameter PreviousImage)
     # {% if cookiecutter.__database %}
-    # The function for commands gets the new image first. If the migration fails, requests keep the current one.
-    apply "${current:-$image}" "$image" "${previous:-$image}"
+    # The function for commands gets the new image first. If the migration fails, requests keep the current one, and a rollback its target.
+    apply "${current:-$image}" "$image" "$previous"
     run "alembic upgrade head"
     # {% endif %}
-    apply "$image" "$image" "${current:-$image}"
+    # The same image again is no new release.
+    [ "$image" = "$current" ] || previous=$current
+    apply "$image" "$image" "$previous"
 }
 
+# Return to the release before the last one, once: the abandoned release is not the target of another rollback.
 rollback() {
     previous=$(parameter PreviousImage)
-    test -n "$previous" || { echo "$stack has no previous image" >&2; return 1; }
-    current=$(parameter Image)
-    apply "$previous" "$previous" "$current"
+    test -n "$previous" || { echo "$stack has no earlier release: deploy its image" >&2; return 1; }
+    apply "$previous" "$previous" ""
 }
 
 case $action in
