@@ -82,10 +82,24 @@ wait_until_ready() {
     done
 }
 
-# Undo the last release of Deployments.
+# Print the Deployment, the release and the revision of each old or current ReplicaSet, the newest first.
+revisions() {
+    line='{.metadata.ownerReferences[0].name} {.metadata.labels.release} {.metadata.annotations.deployment\.kubernetes\.io/revision}{"\n"}'
+    in_namespace get replicasets --selector release --output "jsonpath={range .items[*]}$line{end}" | sort -k 3 -n -r
+}
+
+# Return all Deployments to the release before $1. `kubectl rollout undo` alone returns to the last revision, which may be one of the
+# same release that `kubectl rollout restart` has added, or of a later release that was abandoned. Names of releases are timestamps.
 roll_back() {
-    for name in $1; do
-        in_namespace rollout undo "$name" || return 1
+    REVISIONS=$(revisions)
+    TARGET=$(echo "$REVISIONS" | awk -v release="$1" '$2 < release { print $2; exit }')
+    [ -n "$TARGET" ] || fail "there is no release before $1"
+    for name in $DEPLOYMENTS; do
+        echo "$REVISIONS" | grep -q "^$name $TARGET " || fail "deployment/$name has no revision of the release $TARGET: deploy its images"
+    done
+    for name in $DEPLOYMENTS; do
+        in_namespace rollout undo "deployment/$name" --to-revision "$(echo "$REVISIONS" | sed -n "s/^$name $TARGET //p" | head -n 1)" ||
+            return 1
     done
     wait_until_ready
 }
@@ -98,13 +112,16 @@ case ${1:-} in
         # {% endif %}
         if ! { in_namespace apply --filename "$FOLDER/release.yaml" && wait_until_ready; }; then
             in_namespace get events --field-selector type=Warning --sort-by lastTimestamp | tail -n 20
-            # Those that the release has changed: another one would go back too far.
-            roll_back "$(in_namespace get deployments --selector "release=$RELEASE" --output name)" ||
+            (roll_back "$RELEASE") ||
                 fail "the release failed, and the rollback, too: see kubectl --namespace $NAMESPACE get pods"
             fail "the release failed. The pods are those of the last release again."
         fi
         ;;
-    rollback) roll_back "$(echo "$DEPLOYMENTS" | sed 's|[a-z]*|deployment/&|g')" ;;
+    rollback)
+        # The labels of the pods: an undo does not change those of a Deployment.
+        roll_back "$(in_namespace get deployments --selector release \
+            --output 'jsonpath={range .items[*]}{.spec.template.metadata.labels.release}{"\n"}{end}' | sort | tail -n 1)"
+        ;;
     secrets)
         file=overlays/$ENVIRONMENT/secret.env
         [ -f "$file" ] || fail "copy deploy/kubernetes/secret.env.example to deploy/kubernetes/$file and fill it in"
