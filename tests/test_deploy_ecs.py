@@ -81,6 +81,7 @@ with mock_aws():
         "status": stacks.describe_stacks(StackName="stack")["Stacks"][0]["StackStatus"],
         "created": sorted({one["ResourceType"] for one in resources if one.get("ResourceType")}),
         "containers": containers,
+        "outputs": [one["OutputKey"] for one in stacks.describe_stacks(StackName="stack")["Stacks"][0]["Outputs"]],
         "listeners": {str(one["Port"]): one["DefaultActions"][0]["Type"] for one in listeners},
         "databases": [one["MultiAZ"] for one in boto3.client("rds").describe_db_instances()["DBInstances"]],
     }))
@@ -130,6 +131,7 @@ def test_moto_creates_the_stack(combination: Combination, project: Path, venv_bi
     if combination.options["task_queue"] != "none":
         expected |= workers
     assert found["containers"] == expected
+    assert {*found["outputs"]} >= expected.keys()
     assert found["listeners"] == {"80": "redirect", "443": "forward"}
     assert found["databases"] == [True] * (combination.options["database"] != "none")
 
