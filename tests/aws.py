@@ -37,6 +37,7 @@ def load(path: Path) -> dict[str, Any]:
 FAKE_AWS = r"""#!/bin/bash
 echo "aws $*" >> "$CALLS"
 case "$*" in
+    *"configure get region"*) exit 1 ;;
     *get-caller-identity*) echo 123456789012 ;;
     *"ecr describe-images"*) test -e "$FOLDER/pushed" && echo sha256:$(cat "$FOLDER/pushed") ;;
     *describe-stacks*ParameterKey*) if [ -n "${STACK_ERROR-}" ]; then echo "$STACK_ERROR" >&2; exit 254; fi ;;&

@@ -347,6 +347,8 @@ def test_script_migrates_before_it_releases(
     """A deployment migrates with the new image while services keep the current one; failures keep or restore it."""
     (workspace / "deploy" / "rds-ca.pem").touch()
     account = Account(workspace, "deploy/ecs/deploy.sh", tmp_path, run)
+    assert account.call("command", "staging", "flask routes", AWS_REGION="", AWS_DEFAULT_REGION="eu-west-1")[0] == 0
+    assert account.call("command", "staging", "flask routes", AWS_REGION="")[0] == 2
     # An error is no first deployment, in which requests get the new image before the migration.
     status, calls = account.call("deploy", "staging", "registry.example.com/web:v1", STACK_ERROR="Rate exceeded")
     assert status

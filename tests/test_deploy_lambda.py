@@ -456,6 +456,8 @@ def test_each_parameter_has_a_value(project: Path) -> None:
 def test_script_migrates_before_it_releases(workspace: Path, tmp_path: Path, run: Run, venv_bin: Path) -> None:
     """A deployment migrates with the new image while requests keep the current one; failures keep or restore it."""
     account = Account(workspace, "deploy/lambda/deploy.sh", tmp_path, run)
+    assert account.call("command", "staging", "flask routes", AWS_REGION="", AWS_DEFAULT_REGION="eu-west-1")[0] == 0
+    assert account.call("command", "staging", "flask routes", AWS_REGION="")[0] == 2
     # An error is no first deployment, in which requests get the new image before the migration.
     status, calls = account.call("deploy", "staging", "registry.example.com/web:v1", STACK_ERROR="Rate exceeded")
     assert status

@@ -12,7 +12,8 @@ parameters="deploy/lambda/$stage.env"
 test -f "$parameters" || { echo "$parameters is missing: STAGE is staging or production" >&2; exit 2; }
 ! grep -n change-me "$parameters" >&2 || { echo "Set these parameters in $parameters" >&2; exit 2; }
 account=$(aws sts get-caller-identity --query Account --output text)
-region=${AWS_REGION:-$(aws configure get region)}
+region=${AWS_REGION:-${AWS_DEFAULT_REGION:-$(aws configure get region || true)}}
+test -n "$region" || { echo "No region: set AWS_REGION" >&2; exit 2; }
 
 # {% include "options/deployment/shared/stack.sh" %}
 # {% include "options/deployment/shared/push.sh" %}
