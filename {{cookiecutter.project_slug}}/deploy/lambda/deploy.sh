@@ -39,8 +39,10 @@ apply() {
 # Run a command in the function for commands and print its output. It runs once, however long it takes.
 run() {
     result=$(mktemp)
+    # Quotes in a JSON string.
+    command=$(printf '%s' "$1" | sed 's/["\\]/\\&/g')
     error=$(AWS_MAX_ATTEMPTS=1 aws lambda invoke --function-name "$(output "$stack" CommandFunction)" --cli-read-timeout 900 \
-        --cli-binary-format raw-in-base64-out --payload "{\"command\": \"$1\"}" \
+        --cli-binary-format raw-in-base64-out --payload "{\"command\": \"$command\"}" \
         --query FunctionError --output text "$result")
     cat "$result"
     rm "$result"
