@@ -297,6 +297,15 @@ def actions_of(project: Path, role: str) -> list[tuple[str, str]]:
     return found
 
 
+@parametrize_combinations(CHECKED)
+def test_new_password_reaches_the_services(project: Path) -> None:
+    """A new version replaces the password of the database and the URLs that have it, so that the services restart."""
+    template = template_of(project)
+    secrets = by_type(template, "SecretsManager::Secret")
+    versioned = {name for name, secret in secrets.items() if "DatabaseSecretVersion" in secret["Name"]["Sub"]}
+    assert versioned == ({"DatabasePassword", "Urls"} if by_type(template, "RDS::DBInstance") else set())
+
+
 def is_allowed(project: Path, role: str, action: str, resource: str) -> bool:
     """Return whether a role of bootstrap.yaml allows an action."""
     return any(
