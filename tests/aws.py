@@ -1,5 +1,6 @@
 """Templates of CloudFormation, and the scripts that deploy them with fakes of the programs that they call."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,18 @@ def load(path: Path) -> dict[str, Any]:
     """Read a template of CloudFormation."""
     template: dict[str, Any] = yaml.load(path.read_text(encoding="utf-8"), CloudFormation)  # noqa: S506 - a SafeLoader
     return template
+
+
+def missing_actions(project: Path) -> list[str]:
+    """Return the commands of the AWS CLI in the runbook whose actions are not in the permissions of operators."""
+    runbook, deployment = (
+        (project / "docs" / f"{name}.md").read_text(encoding="utf-8") for name in ("runbook", "deployment")
+    )
+    permissions = deployment.partition("### Permissions of operators")[2].partition("\n### ")[0].lower()
+    commands = re.findall(r"aws ([a-z]+) ([a-z-]+)", runbook)
+    assert len(commands) > 4
+    actions = (f"{service}:{command.replace('-', '')}" for service, command in commands)
+    return [one for one in actions if one.replace("logs:tail", "logs:filterlogevents") not in permissions]
 
 
 # Fakes of the programs that the script calls. `aws` remembers the parameters of the stack, in the file `stack`.

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.aws import Account, load
+from tests.aws import Account, load, missing_actions
 from tests.conftest import Run
 from tests.matrix import COMBINATIONS, Combination, answers_with, parametrize_combinations
 from tests.settings import required_settings, setting_names
@@ -334,6 +334,12 @@ def test_roles_allow_the_names_of_the_stack(project: Path) -> None:
             if resource != "*":
                 resource = f"arn:aws:{action.partition(':')[0]}:eu-central-1:1:{resource}"
             assert is_allowed(project, role, action, resource) == (stage == "staging" or name == "*"), resource
+
+
+@parametrize_combinations(CHECKED)
+def test_operators_have_the_actions_of_the_runbook(project: Path) -> None:
+    """The permissions of operators in docs/deployment.md include each command of the runbook."""
+    assert missing_actions(project) == []
 
 
 @parametrize_combinations(CHECKED)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.aws import Account, load
+from tests.aws import Account, load, missing_actions
 from tests.aws_lambda import CLIENT, FORMATS, Event, FunctionError, Request, Response, Runtime, function, http_api
 from tests.conftest import Run
 from tests.deployed_project import ALLOW_ANONYMOUS, PRODUCTION_SETTINGS
@@ -437,6 +437,12 @@ def test_mistakes_are_found(mistake: str, text: str, workspace: Path) -> None:
     assert mistake in source
     path.write_text(source.replace(mistake, text, 1), encoding="utf-8")
     assert [*find_errors(workspace, template_of(workspace))]
+
+
+@parametrize_combinations(CHECKED)
+def test_operators_have_the_actions_of_the_runbook(project: Path) -> None:
+    """The permissions of operators in docs/deployment.md include each command of the runbook."""
+    assert missing_actions(project) == []
 
 
 @parametrize_combinations(CHECKED)
