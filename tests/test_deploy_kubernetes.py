@@ -368,6 +368,8 @@ def check_scaling(manifests: list[Manifest], names: set[tuple[str, str]]) -> Non
         assert 1 < found["spec"]["minReplicas"] <= found["spec"]["maxReplicas"]
     for trigger in (trigger for found in scaled.values() for trigger in found["spec"]["triggers"]):
         assert trigger["type"] == "cpu" or ("TriggerAuthentication", trigger["authenticationRef"]["name"]) in names
+        # Like the URLs of secret.env.example.
+        assert trigger["type"] != "redis" or trigger["metadata"]["enableTLS"] == "true"
 
 
 def check_routes(manifests: list[Manifest]) -> None:
