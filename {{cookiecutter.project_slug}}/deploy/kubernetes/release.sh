@@ -92,15 +92,16 @@ revisions() {
 # same release that `kubectl rollout restart` has added, or of a later release that was abandoned. Names of releases are timestamps.
 roll_back() {
     REVISIONS=$(revisions)
-    TARGET=$(echo "$REVISIONS" | awk -v release="$1" '$2 < release { print $2; exit }')
+    PLAN=$(for name in $DEPLOYMENTS; do
+        echo "$REVISIONS" |
+            awk -v name="$name" -v release="$1" '$1 == name && $2 < release { found = $2 " " $3; exit } END { print name, found }'
+    done)
+    TARGET=$(echo "$PLAN" | cut -d " " -f 2 | sort -u)
     [ -n "$TARGET" ] || fail "there is no release before $1"
-    for name in $DEPLOYMENTS; do
-        echo "$REVISIONS" | grep -q "^$name $TARGET " || fail "deployment/$name has no revision of the release $TARGET: deploy its images"
-    done
-    for name in $DEPLOYMENTS; do
-        in_namespace rollout undo "deployment/$name" --to-revision "$(echo "$REVISIONS" | sed -n "s/^$name $TARGET //p" | head -n 1)" ||
-            return 1
-    done
+    [ "$(echo "$TARGET" | wc -l)" = 1 ] || fail "the Deployments have different releases before $1: deploy the images of one"
+    echo "$PLAN" | while read -r name _ revision; do
+        in_namespace rollout undo "deployment/$name" --to-revision "$revision" </dev/null || exit 1
+    done || return 1
     wait_until_ready
 }
 
