@@ -1,5 +1,6 @@
 """Templates of CloudFormation, and the scripts that deploy them with fakes of the programs that they call."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +34,23 @@ def load(path: Path) -> dict[str, Any]:
     return template
 
 
+def missing_actions(project: Path) -> list[str]:
+    """Return the commands of the AWS CLI in the runbook whose actions are not in the permissions of operators."""
+    runbook, deployment = (
+        (project / "docs" / f"{name}.md").read_text(encoding="utf-8") for name in ("runbook", "deployment")
+    )
+    permissions = deployment.partition("### Permissions of operators")[2].partition("\n### ")[0].lower()
+    commands = re.findall(r"aws ([a-z]+) ([a-z-]+)", runbook)
+    assert len(commands) > 4
+    actions = (f"{service}:{command.replace('-', '')}" for service, command in commands)
+    return [one for one in actions if one.replace("logs:tail", "logs:filterlogevents") not in permissions]
+
+
 # Fakes of the programs that the script calls. `aws` remembers the parameters of the stack, in the file `stack`.
 FAKE_AWS = r"""#!/bin/bash
 echo "aws $*" >> "$CALLS"
 case "$*" in
+    *"configure get region"*) exit 1 ;;
     *get-caller-identity*) echo 123456789012 ;;
     *"ecr describe-images"*) test -e "$FOLDER/pushed" && echo sha256:$(cat "$FOLDER/pushed") ;;
     *describe-stacks*ParameterKey*) if [ -n "${STACK_ERROR-}" ]; then echo "$STACK_ERROR" >&2; exit 254; fi ;;&

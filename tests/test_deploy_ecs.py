@@ -3,13 +3,14 @@
 import json
 import re
 from collections.abc import Callable, Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.aws import Account, load
+from tests.aws import Account, load, missing_actions
 from tests.conftest import Run
 from tests.matrix import COMBINATIONS, Combination, answers_with, parametrize_combinations
 from tests.settings import required_settings, setting_names
@@ -80,6 +81,7 @@ with mock_aws():
         "status": stacks.describe_stacks(StackName="stack")["Stacks"][0]["StackStatus"],
         "created": sorted({one["ResourceType"] for one in resources if one.get("ResourceType")}),
         "containers": containers,
+        "outputs": [one["OutputKey"] for one in stacks.describe_stacks(StackName="stack")["Stacks"][0]["Outputs"]],
         "listeners": {str(one["Port"]): one["DefaultActions"][0]["Type"] for one in listeners},
         "databases": [one["MultiAZ"] for one in boto3.client("rds").describe_db_instances()["DBInstances"]],
     }))
@@ -129,6 +131,7 @@ def test_moto_creates_the_stack(combination: Combination, project: Path, venv_bi
     if combination.options["task_queue"] != "none":
         expected |= workers
     assert found["containers"] == expected
+    assert {*found["outputs"]} >= expected.keys()
     assert found["listeners"] == {"80": "redirect", "443": "forward"}
     assert found["databases"] == [True] * (combination.options["database"] != "none")
 
@@ -279,6 +282,66 @@ def test_no_secret_is_a_parameter(project: Path) -> None:
         assert group["RetentionInDays"]
 
 
+def actions_of(project: Path, role: str) -> list[tuple[str, str]]:
+    """Return the actions that a role of bootstrap.yaml allows, each with a pattern of resources, for staging."""
+    values = {"AWS::Partition": "aws", "AWS::Region": "eu-central-1", "AWS::AccountId": "1", "Stage": "staging"}
+    properties = by_type(load(project / "deploy" / "aws" / "bootstrap.yaml"), "IAM::Role")[role]
+    found = []
+    for statement in properties["Policies"][0]["PolicyDocument"]["Statement"]:
+        actions, resources = (
+            value if isinstance(value, list) else [value] for value in (statement["Action"], statement["Resource"])
+        )
+        patterns = [one.get("Sub", "") if isinstance(one, dict) else one for one in resources]
+        patterns = [re.sub(r"\$\{([\w:]+)\}", lambda match: values.get(match[1], match[1]), one) for one in patterns]
+        found += [(action, pattern) for action in actions for pattern in patterns]
+    return found
+
+
+@parametrize_combinations(CHECKED)
+def test_new_password_reaches_the_services(project: Path) -> None:
+    """A new version replaces the password of the database and the URLs that have it, so that the services restart."""
+    template = template_of(project)
+    secrets = by_type(template, "SecretsManager::Secret")
+    versioned = {name for name, secret in secrets.items() if "DatabaseSecretVersion" in secret["Name"]["Sub"]}
+    assert versioned == ({"DatabasePassword", "Urls"} if by_type(template, "RDS::DBInstance") else set())
+
+
+def is_allowed(project: Path, role: str, action: str, resource: str) -> bool:
+    """Return whether a role of bootstrap.yaml allows an action."""
+    return any(
+        fnmatchcase(action, allowed) and fnmatchcase(resource, pattern)
+        for allowed, pattern in actions_of(project, role)
+    )
+
+
+@parametrize_combinations(CHECKED)
+def test_roles_allow_the_names_of_the_stack(project: Path) -> None:
+    """CloudFormation may create the secrets of its stage, and a deployment may run the task for commands."""
+    template = template_of(project)
+    command = by_type(template, "ECS::TaskDefinition")["CommandTask"]["Family"]["Sub"]
+    (cluster,) = by_type(template, "ECS::Cluster").values()
+    assert cluster["ClusterName"] == {"Ref": "AWS::StackName"}
+    allowed = {
+        ("CloudFormationRole", "secretsmanager:GetRandomPassword", "*"),
+        ("DeployRole", "ecs:RunTask", f"task-definition/{command}:1"),
+        ("DeployRole", "ecs:DescribeTasks", "task/${AWS::StackName}/0123"),
+    }
+    for secret in by_type(template, "SecretsManager::Secret").values():
+        allowed.add(("CloudFormationRole", "secretsmanager:CreateSecret", f"secret:{secret['Name']['Sub']}-a1B2c3"))
+    for role, action, name in allowed:
+        for stage in ("staging", "production"):
+            resource = name.replace("${AWS::StackName}", f"{project.name}-{stage}")
+            if resource != "*":
+                resource = f"arn:aws:{action.partition(':')[0]}:eu-central-1:1:{resource}"
+            assert is_allowed(project, role, action, resource) == (stage == "staging" or name == "*"), resource
+
+
+@parametrize_combinations(CHECKED)
+def test_operators_have_the_actions_of_the_runbook(project: Path) -> None:
+    """The permissions of operators in docs/deployment.md include each command of the runbook."""
+    assert missing_actions(project) == []
+
+
 @parametrize_combinations(CHECKED)
 def test_each_parameter_has_a_value(project: Path) -> None:
     """The files of parameters and the script give a value to each parameter without a default, and to no other one."""
@@ -299,6 +362,8 @@ def test_script_migrates_before_it_releases(
     """A deployment migrates with the new image while services keep the current one; failures keep or restore it."""
     (workspace / "deploy" / "rds-ca.pem").touch()
     account = Account(workspace, "deploy/ecs/deploy.sh", tmp_path, run)
+    assert account.call("command", "staging", "flask routes", AWS_REGION="", AWS_DEFAULT_REGION="eu-west-1")[0] == 0
+    assert account.call("command", "staging", "flask routes", AWS_REGION="")[0] == 2
     # An error is no first deployment, in which requests get the new image before the migration.
     status, calls = account.call("deploy", "staging", "registry.example.com/web:v1", STACK_ERROR="Rate exceeded")
     assert status
@@ -309,7 +374,7 @@ def test_script_migrates_before_it_releases(
     assert account.images()["Image"] == "v1"
     (tmp_path / "pushed").unlink()
     assert account.call("deploy", "staging", "registry.example.com/web:v1")[0] == 0
-    assert account.images()["Image"] == "v1"
+    assert (account.images()["Image"], account.images()["PreviousImage"]) == ("v1", "")
 
     (tmp_path / "pushed").unlink()
     status, calls = account.call("deploy", "staging", "registry.example.com/web:v2")
@@ -329,11 +394,23 @@ def test_script_migrates_before_it_releases(
     (tmp_path / "pushed").unlink()
     if combination.options["database"] != "none":
         assert account.call("deploy", "staging", "registry.example.com/web:v3", TASK_STATUS="1")[0] == 1
-        assert (account.images()["Image"], account.images()["CommandImage"]) == ("v2", "v3")
+        assert account.images() == {**expected, "CommandImage": "v3"}
     assert account.call("deploy", "staging", "registry.example.com/web:v3", CURL_STATUS="22")[0] == 1
-    assert account.images() == {name: "v3" if name.startswith("Previous") else "v2" for name in expected}
+    returned = {name: "" if name.startswith("Previous") else "v2" for name in expected}
+    assert account.images() == returned
+    # The failed release is not the target of another rollback.
+    status, calls = account.call("rollback", "staging")
+    assert status == 1
+    assert not [call for call in calls if "cloudformation deploy" in call]
+    assert account.images() == returned
+
+    (tmp_path / "pushed").unlink()
+    for _ in range(2):
+        # The same images again are no new release.
+        assert account.call("deploy", "staging", "registry.example.com/web:v4")[0] == 0
+        assert account.images() == {name: "v2" if name.startswith("Previous") else "v4" for name in expected}
     assert account.call("rollback", "staging")[0] == 0
-    assert account.images()["Image"] == "v3"
+    assert account.images() == returned
     (workspace / "deploy" / "ecs" / "staging.env").write_text("DomainName=change-me\n", encoding="utf-8")
     assert account.call("deploy", "staging", "registry.example.com/web:v5") == (2, [])
     result = run(venv_bin / "shellcheck", "deploy/ecs/deploy.sh", cwd=workspace)

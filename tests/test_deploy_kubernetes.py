@@ -368,6 +368,8 @@ def check_scaling(manifests: list[Manifest], names: set[tuple[str, str]]) -> Non
         assert 1 < found["spec"]["minReplicas"] <= found["spec"]["maxReplicas"]
     for trigger in (trigger for found in scaled.values() for trigger in found["spec"]["triggers"]):
         assert trigger["type"] == "cpu" or ("TriggerAuthentication", trigger["authenticationRef"]["name"]) in names
+        # Like the URLs of secret.env.example.
+        assert trigger["type"] != "redis" or trigger["metadata"]["enableTLS"] == "true"
 
 
 def check_routes(manifests: list[Manifest]) -> None:
@@ -602,7 +604,8 @@ shift 2
 echo "$*" >> "$RECORD/commands"
 case "$*" in
     *--filename*release.yaml*) cp "$3" "$RECORD/release.yaml" ;;
-    *"--output name"*) echo deployment.apps/web ;;
+    "get replicasets"*) cat "$RECORD/revisions" ;;
+    "get deployments"*) cat "$RECORD/releases" ;;
 esac
 case "$*" in
     $FAILING) exit 1 ;;
@@ -697,17 +700,55 @@ def test_failed_migration_changes_no_pods(workspace: Path, tmp_path: Path) -> No
     assert [command.split()[0] for command in fake.commands()] == ["apply", "wait", "wait", "logs"]
 
 
+# Releases by revision: the third one was abandoned, so that the second one has a new revision. For the web it has two,
+# since `kubectl rollout restart` has added one.
+REVISIONS = {
+    "web": {1: 1, 3: 3, 4: 2, 5: 2, 6: 4},
+    "proxy": {1: 1, 3: 3, 4: 2, 5: 4},
+    "worker": {1: 1, 3: 3, 4: 2, 5: 4},
+    "scheduler": {9: 1, 11: 3, 12: 2, 13: 4},
+}
+
+
+@parametrize_combinations([DEFAULT_ON_KUBERNETES])
+def test_rollback_returns_all_deployments_to_the_release_before(workspace: Path, tmp_path: Path) -> None:
+    """A rollback skips restarts and abandoned releases, and another one goes on; it never mixes releases."""
+    fake = FakeKubectl(workspace, tmp_path / "fake")
+    lines = [
+        f"{name} 2020010{release}-000000 {revision}\n"
+        for name, revisions in REVISIONS.items()
+        for revision, release in revisions.items()
+    ]
+
+    def undone(*current: int) -> dict[str, str]:
+        (fake.folder / "revisions").write_text("".join(lines))
+        (fake.folder / "releases").write_text("".join(f"2020010{release}-000000\n" for release in current))
+        result = fake.release("rollback")
+        assert result.returncode == (0 if "rollout undo" in " ".join(fake.commands()) else 1)
+        matches = (re.fullmatch(r"rollout undo deployment/(.+) --to-revision (.+)", line) for line in fake.commands())
+        return dict(match.groups() for match in matches if match)
+
+    assert undone(4, 4, 4, 4) == {"web": "5", "proxy": "4", "worker": "4", "scheduler": "12"}
+    assert undone(2, 2, 2, 2) == {"web": "1", "proxy": "1", "worker": "1", "scheduler": "9"}
+    # A rollback that was interrupted.
+    assert undone(2, 4, 4, 4) == {"web": "5", "proxy": "4", "worker": "4", "scheduler": "12"}
+    assert undone(1, 1, 1, 1) == {}
+    # The cluster has deleted this revision.
+    lines.remove("scheduler 20200102-000000 12\n")
+    assert undone(4, 4, 4, 4) == {}
+
+
 @parametrize_combinations([DEFAULT_ON_KUBERNETES])
 def test_failed_release_is_rolled_back(workspace: Path, tmp_path: Path) -> None:
-    """If pods do not become ready, the Deployments that the release has changed are undone."""
+    """If pods do not become ready, all Deployments return to the release before."""
     fake = FakeKubectl(workspace, tmp_path / "fake")
+    names = ("web", "proxy", "worker", "scheduler")
+    releases = (f"{name} 20200101-000000 1\n{name} 99990101-000000 2\n" for name in names)
+    (fake.folder / "revisions").write_text("".join(releases))
     result = fake.release("deploy", failing="rollout status deployment/worker*")
     assert result.returncode == 1
-    assert "rollout undo deployment.apps/web" in fake.commands()
-    assert not [command for command in fake.commands() if command.startswith("rollout undo deployment/")]
-    fake.release("rollback")
     undone = [command for command in fake.commands() if command.startswith("rollout undo")]
-    assert undone == [f"rollout undo deployment/{name}" for name in ("web", "proxy", "worker", "scheduler")]
+    assert undone == [f"rollout undo deployment/{name} --to-revision 1" for name in names]
 
 
 @pytest.mark.parametrize(

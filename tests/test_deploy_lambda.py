@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.aws import Account, load
+from tests.aws import Account, load, missing_actions
 from tests.aws_lambda import CLIENT, FORMATS, Event, FunctionError, Request, Response, Runtime, function, http_api
 from tests.conftest import Run
 from tests.deployed_project import ALLOW_ANONYMOUS, PRODUCTION_SETTINGS
@@ -440,6 +440,12 @@ def test_mistakes_are_found(mistake: str, text: str, workspace: Path) -> None:
 
 
 @parametrize_combinations(CHECKED)
+def test_operators_have_the_actions_of_the_runbook(project: Path) -> None:
+    """The permissions of operators in docs/deployment.md include each command of the runbook."""
+    assert missing_actions(project) == []
+
+
+@parametrize_combinations(CHECKED)
 def test_each_parameter_has_a_value(project: Path) -> None:
     """The files of parameters and the script give a value to each parameter without a default, and to no other one."""
     script = (project / "deploy" / "lambda" / "deploy.sh").read_text(encoding="utf-8")
@@ -456,6 +462,12 @@ def test_each_parameter_has_a_value(project: Path) -> None:
 def test_script_migrates_before_it_releases(workspace: Path, tmp_path: Path, run: Run, venv_bin: Path) -> None:
     """A deployment migrates with the new image while requests keep the current one; failures keep or restore it."""
     account = Account(workspace, "deploy/lambda/deploy.sh", tmp_path, run)
+    assert account.call("command", "staging", "flask routes", AWS_REGION="", AWS_DEFAULT_REGION="eu-west-1")[0] == 0
+    assert account.call("command", "staging", "flask routes", AWS_REGION="")[0] == 2
+    words = 'flask users grant "a b" c\\d'
+    (call,) = (call for call in account.call("command", "staging", words)[1] if "lambda invoke" in call)
+    payload = call.partition("--payload ")[2].partition(" --query")[0]
+    assert json.loads(payload) == {"command": words}
     # An error is no first deployment, in which requests get the new image before the migration.
     status, calls = account.call("deploy", "staging", "registry.example.com/web:v1", STACK_ERROR="Rate exceeded")
     assert status
@@ -466,7 +478,7 @@ def test_script_migrates_before_it_releases(workspace: Path, tmp_path: Path, run
     assert account.images()["Image"] == "v1"
     (tmp_path / "pushed").unlink()
     assert account.call("deploy", "staging", "registry.example.com/web:v1")[0] == 0
-    assert account.images() == {"Image": "v1", "CommandImage": "v1", "PreviousImage": "v1"}
+    assert account.images() == {"Image": "v1", "CommandImage": "v1", "PreviousImage": ""}
 
     (tmp_path / "pushed").unlink()
     status, calls = account.call("deploy", "staging", "registry.example.com/web:v2")
@@ -488,12 +500,19 @@ def test_script_migrates_before_it_releases(workspace: Path, tmp_path: Path, run
     assert account.images() == {"Image": "v2", "CommandImage": "v3", "PreviousImage": "v1"}
     # The smoke test fails.
     assert account.call("deploy", "staging", "registry.example.com/web:v3", CURL_STATUS="22")[0] == 1
-    assert account.images() == {"Image": "v2", "CommandImage": "v2", "PreviousImage": "v3"}
+    assert account.images() == {"Image": "v2", "CommandImage": "v2", "PreviousImage": ""}
+    # The failed release is not the target of another rollback.
+    status, calls = account.call("rollback", "staging")
+    assert status == 1
+    assert not [call for call in calls if "cloudformation deploy" in call]
 
     (tmp_path / "pushed").unlink()
     assert account.call("deploy", "staging", "registry.example.com/web:v4")[0] == 0
+    # The same image again is no new release.
+    assert account.call("deploy", "staging", "registry.example.com/web:v4")[0] == 0
+    assert account.images() == {"Image": "v4", "CommandImage": "v4", "PreviousImage": "v2"}
     assert account.call("rollback", "staging")[0] == 0
-    assert account.images() == {"Image": "v2", "CommandImage": "v2", "PreviousImage": "v4"}
+    assert account.images() == {"Image": "v2", "CommandImage": "v2", "PreviousImage": ""}
     assert account.call("deploy", "test", "web:v1")[0] == 2
     (workspace / "deploy" / "lambda" / "staging.env").write_text("DomainName=change-me\n", encoding="utf-8")
     assert account.call("deploy", "staging", "registry.example.com/web:v5") == (2, [])

@@ -12,7 +12,8 @@ parameters="deploy/ecs/$stage.env"
 test -f "$parameters" || { echo "$parameters is missing: STAGE is staging or production" >&2; exit 2; }
 ! grep -n change-me "$parameters" >&2 || { echo "Set these parameters in $parameters" >&2; exit 2; }
 account=$(aws sts get-caller-identity --query Account --output text)
-region=${AWS_REGION:-$(aws configure get region)}
+region=${AWS_REGION:-${AWS_DEFAULT_REGION:-$(aws configure get region || true)}}
+test -n "$region" || { echo "No region: set AWS_REGION" >&2; exit 2; }
 
 # {% include "options/deployment/shared/stack.sh" %}
 # {% include "options/deployment/shared/push.sh" %}
@@ -64,34 +65,40 @@ deploy() {
     # {% endif %}
     image=$(push "$1")
     current=$(parameter Image)
+    previous=$(parameter PreviousImage)
     # {% if cookiecutter.__proxied %}
     # The other image of the same release: web:v1.2.3 and proxy:v1.2.3.
     proxy=$(push "${1%/*}/proxy:${1##*:}" -proxy)
     current_proxy=$(parameter ProxyImage)
+    previous_proxy=$(parameter PreviousProxyImage)
     # {% else %}
     proxy=""
     current_proxy=""
+    previous_proxy=""
     # {% endif %}
     # {% if cookiecutter.__database %}
-    # Commands get the new image first. If the migration fails, the services keep the current one.
-    apply "${current:-$image}" "$image" "${current:-$image}" "${current_proxy:-$proxy}" "${current_proxy:-$proxy}"
+    # Commands get the new image first. If the migration fails, the services keep the current one, and a rollback its target.
+    apply "${current:-$image}" "$image" "$previous" "${current_proxy:-$proxy}" "$previous_proxy"
     run "alembic upgrade head"
     # {% endif %}
-    apply "$image" "$image" "${current:-$image}" "$proxy" "${current_proxy:-$proxy}"
+    # The same images again are no new release.
+    if [ "$image $proxy" != "$current $current_proxy" ]; then
+        previous=$current
+        previous_proxy=$current_proxy
+    fi
+    apply "$image" "$image" "$previous" "$proxy" "$previous_proxy"
 }
 
+# Return to the release before the last one, once: the abandoned release is not the target of another rollback.
 rollback() {
     previous=$(parameter PreviousImage)
-    test -n "$previous" || { echo "$stack has no previous image" >&2; return 1; }
-    current=$(parameter Image)
+    test -n "$previous" || { echo "$stack has no earlier release: deploy its image" >&2; return 1; }
     # {% if cookiecutter.__proxied %}
-    proxy=$(parameter PreviousProxyImage)
-    current_proxy=$(parameter ProxyImage)
+    previous_proxy=$(parameter PreviousProxyImage)
     # {% else %}
-    proxy=""
-    current_proxy=""
+    previous_proxy=""
     # {% endif %}
-    apply "$previous" "$previous" "$current" "$proxy" "$current_proxy"
+    apply "$previous" "$previous" "" "$previous_proxy" ""
 }
 
 case $action in

@@ -82,11 +82,26 @@ wait_until_ready() {
     done
 }
 
-# Undo the last release of Deployments.
+# Print the Deployment, the release and the revision of each old or current ReplicaSet, the newest first.
+revisions() {
+    line='{.metadata.ownerReferences[0].name} {.metadata.labels.release} {.metadata.annotations.deployment\.kubernetes\.io/revision}{"\n"}'
+    in_namespace get replicasets --selector release --output "jsonpath={range .items[*]}$line{end}" | sort -k 3 -n -r
+}
+
+# Return all Deployments to the release before $1. `kubectl rollout undo` alone returns to the last revision, which may be one of the
+# same release that `kubectl rollout restart` has added, or of a later release that was abandoned. Names of releases are timestamps.
 roll_back() {
-    for name in $1; do
-        in_namespace rollout undo "$name" || return 1
-    done
+    REVISIONS=$(revisions)
+    PLAN=$(for name in $DEPLOYMENTS; do
+        echo "$REVISIONS" |
+            awk -v name="$name" -v release="$1" '$1 == name && $2 < release { found = $2 " " $3; exit } END { print name, found }'
+    done)
+    TARGET=$(echo "$PLAN" | cut -d " " -f 2 | sort -u)
+    [ -n "$TARGET" ] || fail "there is no release before $1"
+    [ "$(echo "$TARGET" | wc -l)" = 1 ] || fail "the Deployments have different releases before $1: deploy the images of one"
+    echo "$PLAN" | while read -r name _ revision; do
+        in_namespace rollout undo "deployment/$name" --to-revision "$revision" </dev/null || exit 1
+    done || return 1
     wait_until_ready
 }
 
@@ -98,13 +113,16 @@ case ${1:-} in
         # {% endif %}
         if ! { in_namespace apply --filename "$FOLDER/release.yaml" && wait_until_ready; }; then
             in_namespace get events --field-selector type=Warning --sort-by lastTimestamp | tail -n 20
-            # Those that the release has changed: another one would go back too far.
-            roll_back "$(in_namespace get deployments --selector "release=$RELEASE" --output name)" ||
+            (roll_back "$RELEASE") ||
                 fail "the release failed, and the rollback, too: see kubectl --namespace $NAMESPACE get pods"
             fail "the release failed. The pods are those of the last release again."
         fi
         ;;
-    rollback) roll_back "$(echo "$DEPLOYMENTS" | sed 's|[a-z]*|deployment/&|g')" ;;
+    rollback)
+        # The labels of the pods: an undo does not change those of a Deployment.
+        roll_back "$(in_namespace get deployments --selector release \
+            --output 'jsonpath={range .items[*]}{.spec.template.metadata.labels.release}{"\n"}{end}' | sort | tail -n 1)"
+        ;;
     secrets)
         file=overlays/$ENVIRONMENT/secret.env
         [ -f "$file" ] || fail "copy deploy/kubernetes/secret.env.example to deploy/kubernetes/$file and fill it in"

@@ -12,7 +12,8 @@ parameters="deploy/lambda/$stage.env"
 test -f "$parameters" || { echo "$parameters is missing: STAGE is staging or production" >&2; exit 2; }
 ! grep -n change-me "$parameters" >&2 || { echo "Set these parameters in $parameters" >&2; exit 2; }
 account=$(aws sts get-caller-identity --query Account --output text)
-region=${AWS_REGION:-$(aws configure get region)}
+region=${AWS_REGION:-${AWS_DEFAULT_REGION:-$(aws configure get region || true)}}
+test -n "$region" || { echo "No region: set AWS_REGION" >&2; exit 2; }
 
 # {% include "options/deployment/shared/stack.sh" %}
 # {% include "options/deployment/shared/push.sh" %}
@@ -38,8 +39,10 @@ apply() {
 # Run a command in the function for commands and print its output. It runs once, however long it takes.
 run() {
     result=$(mktemp)
+    # Quotes in a JSON string.
+    command=$(printf '%s' "$1" | sed 's/["\\]/\\&/g')
     error=$(AWS_MAX_ATTEMPTS=1 aws lambda invoke --function-name "$(output "$stack" CommandFunction)" --cli-read-timeout 900 \
-        --cli-binary-format raw-in-base64-out --payload "{\"command\": \"$1\"}" \
+        --cli-binary-format raw-in-base64-out --payload "{\"command\": \"$command\"}" \
         --query FunctionError --output text "$result")
     cat "$result"
     rm "$result"
@@ -52,18 +55,20 @@ deploy() {
     current=$(parameter Image)
     previous=$(parameter PreviousImage)
     # {% if cookiecutter.__database %}
-    # The function for commands gets the new image first. If the migration fails, requests keep the current one.
-    apply "${current:-$image}" "$image" "${previous:-$image}"
+    # The function for commands gets the new image first. If the migration fails, requests keep the current one, and a rollback its target.
+    apply "${current:-$image}" "$image" "$previous"
     run "alembic upgrade head"
     # {% endif %}
-    apply "$image" "$image" "${current:-$image}"
+    # The same image again is no new release.
+    [ "$image" = "$current" ] || previous=$current
+    apply "$image" "$image" "$previous"
 }
 
+# Return to the release before the last one, once: the abandoned release is not the target of another rollback.
 rollback() {
     previous=$(parameter PreviousImage)
-    test -n "$previous" || { echo "$stack has no previous image" >&2; return 1; }
-    current=$(parameter Image)
-    apply "$previous" "$previous" "$current"
+    test -n "$previous" || { echo "$stack has no earlier release: deploy its image" >&2; return 1; }
+    apply "$previous" "$previous" ""
 }
 
 case $action in
