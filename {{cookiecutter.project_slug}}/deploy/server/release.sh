@@ -46,7 +46,7 @@ setting() { sed -n "s/^$1=//p" .env | tail -n 1 | tr -d "\"'" | grep . || echo "
 # Replaces the file only when it is complete. It contains secrets.
 change_setting() (
     umask 077
-    sed "/^$1=/d" .env >.env.new
+    grep -v "^$1=" .env >.env.new || [ $? = 1 ]
     echo "$1=$2" >>.env.new
     mv .env.new .env
 )
