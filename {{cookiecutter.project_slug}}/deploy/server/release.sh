@@ -123,7 +123,11 @@ digest() {
     [ -n "$repository" ] || stop "set IMAGE_REPOSITORY in $PWD/.env on the server"
     image=$repository/$1:$2
     docker pull --quiet "$image" >/dev/null || stop "cannot pull $image: has CI published it? docker login?"
-    docker image inspect --format '{{ "{{range .RepoDigests}}{{println .}}{{end}}" }}' "$image" | sed -n "s|^${image%:*}@||p" | head -n 1
+    # Docker leaves out the name of its own registry.
+    digest=$(docker image inspect --format '{{ "{{range .RepoDigests}}{{println .}}{{end}}" }}' "$image" |
+        sed -n "s|^.*${repository#docker.io/}/$1@||p" | head -n 1)
+    [ -n "$digest" ] || stop "$image has no digest of the repository: is IMAGE_REPOSITORY spelled as in docker image inspect $image?"
+    echo "$digest"
 }
 
 # {% if cookiecutter.__proxied %}
