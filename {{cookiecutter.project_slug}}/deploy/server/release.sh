@@ -139,11 +139,13 @@ proxy_digest() {
     else
         digest proxy "$1"
     fi
+running() { docker ps --quiet --filter "label=com.docker.compose.project=$project" --filter "label=com.docker.compose.service=$1"; }
+
 }
 
 # Send new requests to the containers of a release.
 switch_to() {
-    [ -z "$(docker ps --quiet --filter "label=com.docker.compose.project=$project" --filter label=com.docker.compose.service=proxy)" ] ||
+    [ -z "$(running proxy)" ] ||
         compose exec --no-TTY proxy sh {{ cookiecutter.__proxy_folder }}/upstream.sh "web-$1"
 }
 
@@ -156,7 +158,8 @@ prepare() {
     # shellcheck disable=SC2086 # names of services
     [ -z "$missing" ] || compose up --detach --wait --wait-timeout 180 --no-recreate $missing
     # {% if cookiecutter.__proxied %}
-    [ -z "$old" ] || switch_to "$old"
+    # An interrupted deployment may have switched to its own release. A release that does not run cannot prevent its replacement.
+    [ -z "$old" ] || [ -z "$(running web | each release_is "$old")" ] || switch_to "$old" || true
     # {% endif %}
     [ -z "$old" ] || containers_not_of web "$old" | each remove
 }
