@@ -14,12 +14,10 @@ project={{ cookiecutter.project_slug }}
 [ -e history ] || : >history
 # The last line is the running release, the line above it the former one.
 old=$(tail -n 1 history)
-# Patterns of services: servers that releases do not replace, and those that end.
+# A pattern of services: servers that releases do not replace.
 servers='cache'
-once='static'
 # {% if cookiecutter.__database %}
 servers="$servers|database"
-once="$once|migrate"
 # {% endif %}
 # {% if cookiecutter.__tasks %}
 servers="$servers|broker"
@@ -139,9 +137,9 @@ proxy_digest() {
     else
         digest proxy "$1"
     fi
-running() { docker ps --quiet --filter "label=com.docker.compose.project=$project" --filter "label=com.docker.compose.service=$1"; }
-
 }
+
+running() { docker ps --quiet --filter "label=com.docker.compose.project=$project" --filter "label=com.docker.compose.service=$1"; }
 
 # Send new requests to the containers of a release.
 switch_to() {
@@ -227,7 +225,7 @@ replace() {
         containers_not_of "$service" "$release" | each remove
     done
     # shellcheck disable=SC2046 # names of services
-    set -- $(services '.*' | grep -vxE "web|worker|proxy|$servers|$once")
+    set -- $(services '.*' | grep -vxE "web|worker|proxy|$servers")
     [ $# = 0 ] || compose up --detach --no-deps --no-build "$@"
     delete_old_releases
     say "$release is running"
