@@ -20,10 +20,11 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.containers import Engine, Project
+from tests.containers import Engine, Project, compose_program
 from tests.matrix import Combination, answers_with, parametrize_combinations
 from tests.remote_server import acme_server, registry, ssh_server
 from tests.services import TIMEOUT, Database, MariaDB, PostgreSQL, fetch, free_port, program, wait_until
+from tests.test_makefile import write_program
 
 DATABASES = [
     Combination(f"compose-{name}", answers_with(deployment="compose", database=name))
@@ -34,6 +35,11 @@ CREATE TABLE color (id integer PRIMARY KEY, name varchar(50));
 CREATE TABLE empty (id integer PRIMARY KEY);
 INSERT INTO color VALUES (1, 'red'), (2, 'a
 line'), (3, 'INSERT INTO `color` VALUES (4)');
+"""
+LATER_SCHEMA = """
+ALTER TABLE color ADD COLUMN later integer;
+CREATE TABLE later (id integer PRIMARY KEY, color integer REFERENCES color (id));
+INSERT INTO later VALUES (1, 1);
 """
 
 
@@ -156,6 +162,33 @@ def test_backup_is_encrypted_and_restored(backups: Backups) -> None:
 
 
 @parametrize_combinations(DATABASES)
+def test_backup_of_older_schema_is_restored(backups: Backups) -> None:
+    """A restore removes the tables, columns and foreign keys of later migrations."""
+    backups.events("run")
+    backups.database.query(LATER_SCHEMA)
+    (day,) = backups.days
+    (event,) = backups.events("restore", day, backups.key)
+    assert (event["event"], event["tables"], event["rows"]) == ("restore succeeded", 2, 3)
+    # A foreign key would prevent this, and the table would exist.
+    backups.database.query("DROP TABLE color; CREATE TABLE later (id integer);")
+
+
+@parametrize_combinations(DATABASES[:1])
+def test_failed_restore_changes_nothing(backups: Backups) -> None:
+    """A dump that cannot be read leaves the database as it is, and an error."""
+    backups.events("run")
+    (day,) = backups.days
+    backups.database.query("DELETE FROM color;")
+    script = backups.folder / "backup.sh"
+    damage = 'truncate --size=-20 "$scratch/dump"; load "$scratch"'
+    script.write_text(script.read_text().replace('    load "$scratch"\n', f"    {damage}\n"))
+    result = backups.run("restore", day, backups.key)
+    assert result.returncode != 0
+    assert "restore succeeded" not in result.stdout
+    assert backups.database.query("SELECT count(*) FROM color;") == "0"
+
+
+@parametrize_combinations(DATABASES)
 def test_damaged_backup_is_reported(backups: Backups) -> None:
     """A truncated dump and one with other rows fail the restore; a database that cannot be read leaves no backup."""
     backups.events("run")
@@ -199,6 +232,125 @@ def test_old_backups_are_deleted(backups: Backups) -> None:
     ]
     (backups.backups / "restore.last").write_text("0")
     assert "older than 10 days" in backups.error("check")
+
+
+@parametrize_combinations(DATABASES)
+def test_releases_replace_containers_with_their_files(project: Path, tmp_path: Path) -> None:
+    """Each service with a folder of a release has the release in its labels; `up` does not migrate."""
+    versions: list[dict[str, Any]] = []
+    for release in ("first", "second"):
+        (tmp_path / release).write_text(f"RELEASE={release}\nIMAGE_REPOSITORY=x.test/x\nWEB_DIGEST=a\nPROXY_DIGEST=a\n")
+        words = ["--env-file=.env", f"--env-file={tmp_path / release}"]
+        files = ["--file=compose.yaml", "--file=compose.production.yaml"]
+        command = [compose_program(), *words, *files, "--profile=*", "config", "--format=json"]
+        result = subprocess.run(command, check=True, cwd=project, capture_output=True, text=True)
+        versions.append(json.loads(result.stdout)["services"])
+    first, second = versions
+    with_files = {
+        name
+        for name, service in first.items()
+        if any(volume["source"].startswith(str(project)) for volume in service.get("volumes", []))
+    }
+    assert with_files >= {"backup", "certbot", "prometheus", "alertmanager", "grafana"}
+    # The first start of a database server reads its folder; later ones do not.
+    assert {name for name in with_files if first[name] == second[name]} <= {"database"}
+    assert first["proxy"] == second["proxy"]
+    assert first["migrate"]["profiles"] == ["migrate"]
+    for service in first.values():
+        assert not service.get("depends_on", {}).get("migrate", {}).get("required", False)
+
+
+# A server with the containers of one release. `docker` logs its arguments.
+DOCKER = """
+echo "$*" >> "$RECORD/commands"
+case "$*" in
+    *"config --services") echo web; echo proxy ;;
+    *upstream.sh*-old) exit 1 ;;
+    "image inspect"*) printf '%s\n' $DIGESTS ;;
+    "container inspect"*release*) echo "$RELEASE" ;;
+    "container inspect"*) echo running healthy 0 ;;
+    ps*) echo 1 ;;
+    wait*) echo 0 ;;
+esac
+"""
+
+
+class FakeServer:
+    """The folder of a server, with two releases, of which the old one is running, and a fake of Docker."""
+
+    def __init__(self, project: Path, folder: Path) -> None:
+        """Create the folder."""
+        self.folder = folder
+        for release in ("old", "new"):
+            shutil.copytree(project / "deploy", folder / "releases" / release / "deploy")
+        (folder / "current").symlink_to("releases/old")
+        (folder / "logs").mkdir()
+        (folder / "history").write_text("old\n")
+        self.settings = folder / ".env"
+        self.settings.write_text("IMAGE_REPOSITORY=docker.io/team/app\nSITE=http\nLAST=1")
+        write_program(folder / "programs", "docker", DOCKER)
+
+    def run(self, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Run release.sh of the new release."""
+        return subprocess.run(
+            ["sh", str(self.folder / "releases" / "new" / "deploy" / "server" / "release.sh"), *words],
+            check=False,
+            env={
+                "PATH": f"{self.folder / 'programs'}:{os.environ['PATH']}",
+                "RECORD": str(self.folder),
+                "DEPLOY_LOG": "log",
+                "DIGESTS": "team/app/web@sha256:a team/app/proxy@sha256:b",
+                "RELEASE": "old",
+                **variables,
+            },
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT,
+        )
+
+    @property
+    def commands(self) -> str:
+        """Return the recorded commands."""
+        return (self.folder / "commands").read_text()
+
+
+@pytest.fixture
+def fake_server(project: Path, tmp_path: Path) -> FakeServer:
+    """Provide a server whose Docker is a fake."""
+    return FakeServer(project, tmp_path / "srv")
+
+
+@pytest.mark.parametrize("running", ["old", "new"])
+@parametrize_combinations([DATABASES[0]])
+def test_release_that_does_not_serve_is_replaced(fake_server: FakeServer, running: str) -> None:
+    """A deployment continues if the proxy cannot switch to the former release, and does not try if that is stopped."""
+    result = fake_server.run("deploy", "v1", RELEASE=running)
+    assert result.returncode == 0, result.stderr
+    assert ("upstream.sh web-old" in fake_server.commands) == (running == "old")
+    assert "upstream.sh web-new" in fake_server.commands
+    assert (fake_server.folder / "history").read_text().split() == ["old", "new"]
+
+
+@pytest.mark.parametrize("prefix", ["", "docker.io/"])
+@parametrize_combinations([DATABASES[0]])
+def test_digest_of_the_repository_is_found(fake_server: FakeServer, prefix: str) -> None:
+    """Docker may leave out the name of its own registry; the digest of another repository is not used."""
+    digests = f"x.test/app/web@sha256:other {prefix}team/app/web@sha256:a {prefix}team/app/proxy@sha256:b"
+    assert fake_server.run("deploy", "v1", DIGESTS=digests).returncode == 0
+    lines = (fake_server.folder / "releases" / "new" / "release.env").read_text().splitlines()
+    assert {"WEB_DIGEST=sha256:a", "PROXY_DIGEST=sha256:b"} < {*lines}
+    result = fake_server.run("deploy", "v1", DIGESTS="x.test/app/web@sha256:other")
+    assert result.returncode != 0
+    assert "has no digest" in result.stderr
+
+
+@parametrize_combinations([DATABASES[0]])
+def test_settings_without_final_newline_are_changed(fake_server: FakeServer) -> None:
+    """`make certificate` changes its settings only."""
+    result = fake_server.run("certificate")
+    assert result.returncode == 0, result.stderr
+    lines = fake_server.settings.read_text().splitlines()
+    assert lines == ["IMAGE_REPOSITORY=docker.io/team/app", "LAST=1", "COMPOSE_PROFILES=tls", "SITE=https"]
 
 
 # The views and files of the versions, and versions that do not start and do not migrate.

@@ -21,7 +21,7 @@ MULTI_SERVICE_COMMANDS = {"build", "logs", "ps", "pull", "restart", "stats", "st
 SINGLE_SERVICE_COMMANDS = {"exec", "run"}
 OTHER_COMMANDS = {"config", "down", "version"}
 # Options of Compose that take a value.
-OPTIONS_WITH_VALUE = {"--scale", "--since", "--tail", "--timeout"}
+OPTIONS_WITH_VALUE = {"--scale", "--since", "--tail", "--timeout", "--volume"}
 # Prints all commands of an application, each with its groups.
 LIST_COMMANDS = """
 import click
@@ -133,7 +133,8 @@ def find_errors(project: Path, flask_commands: set[str], texts: dict[str, str]) 
         for program in ("systemctl", "journalctl"):
             for words in arguments_of(text, program):
                 yield from (f"{path}: {program} {word}" for word in find_missing_units(words, project, units))
-        for words in arguments_of(text, "docker compose"):
+        # `./compose` is Compose on the server.
+        for words in arguments_of(text, r"(?:docker |\./)compose"):
             yield from (f"{path}: docker compose {error}" for error in find_compose_errors(words, services))
 
 
@@ -199,6 +200,7 @@ def test_documented_commands_exist(project: Path, flask_commands: set[str]) -> N
         "`docker compose logs --since 10m webb`",
         "`docker compose exec -T web flask seeds`",
         "`docker compose halt`",
+        "`./compose restart webb`",
         "`systemctl restart my-service-proxy`",
         "`DATABASE_POOLS`",
         "`repeated statement`",

@@ -14,12 +14,10 @@ project={{ cookiecutter.project_slug }}
 [ -e history ] || : >history
 # The last line is the running release, the line above it the former one.
 old=$(tail -n 1 history)
-# Patterns of services: servers that releases do not replace, and those that end.
+# A pattern of services: servers that releases do not replace.
 servers='cache'
-once='static'
 # {% if cookiecutter.__database %}
 servers="$servers|database"
-once="$once|migrate"
 # {% endif %}
 # {% if cookiecutter.__tasks %}
 servers="$servers|broker"
@@ -46,7 +44,7 @@ setting() { sed -n "s/^$1=//p" .env | tail -n 1 | tr -d "\"'" | grep . || echo "
 # Replaces the file only when it is complete. It contains secrets.
 change_setting() (
     umask 077
-    sed "/^$1=/d" .env >.env.new
+    grep -v "^$1=" .env >.env.new || [ $? = 1 ]
     echo "$1=$2" >>.env.new
     mv .env.new .env
 )
@@ -123,7 +121,11 @@ digest() {
     [ -n "$repository" ] || stop "set IMAGE_REPOSITORY in $PWD/.env on the server"
     image=$repository/$1:$2
     docker pull --quiet "$image" >/dev/null || stop "cannot pull $image: has CI published it? docker login?"
-    docker image inspect --format '{{ "{{range .RepoDigests}}{{println .}}{{end}}" }}' "$image" | sed -n "s|^${image%:*}@||p" | head -n 1
+    # Docker leaves out the name of its own registry.
+    digest=$(docker image inspect --format '{{ "{{range .RepoDigests}}{{println .}}{{end}}" }}' "$image" |
+        sed -n "s|^.*${repository#docker.io/}/$1@||p" | head -n 1)
+    [ -n "$digest" ] || stop "$image has no digest of the repository: is IMAGE_REPOSITORY spelled as in docker image inspect $image?"
+    echo "$digest"
 }
 
 # {% if cookiecutter.__proxied %}
@@ -137,9 +139,11 @@ proxy_digest() {
     fi
 }
 
+running() { docker ps --quiet --filter "label=com.docker.compose.project=$project" --filter "label=com.docker.compose.service=$1"; }
+
 # Send new requests to the containers of a release.
 switch_to() {
-    [ -z "$(docker ps --quiet --filter "label=com.docker.compose.project=$project" --filter label=com.docker.compose.service=proxy)" ] ||
+    [ -z "$(running proxy)" ] ||
         compose exec --no-TTY proxy sh {{ cookiecutter.__proxy_folder }}/upstream.sh "web-$1"
 }
 
@@ -152,7 +156,8 @@ prepare() {
     # shellcheck disable=SC2086 # names of services
     [ -z "$missing" ] || compose up --detach --wait --wait-timeout 180 --no-recreate $missing
     # {% if cookiecutter.__proxied %}
-    [ -z "$old" ] || switch_to "$old"
+    # An interrupted deployment may have switched to its own release. A release that does not run cannot prevent its replacement.
+    [ -z "$old" ] || [ -z "$(running web | each release_is "$old")" ] || switch_to "$old" || true
     # {% endif %}
     [ -z "$old" ] || containers_not_of web "$old" | each remove
 }
@@ -220,7 +225,7 @@ replace() {
         containers_not_of "$service" "$release" | each remove
     done
     # shellcheck disable=SC2046 # names of services
-    set -- $(services '.*' | grep -vxE "web|worker|proxy|$servers|$once")
+    set -- $(services '.*' | grep -vxE "web|worker|proxy|$servers")
     [ $# = 0 ] || compose up --detach --no-deps --no-build "$@"
     delete_old_releases
     say "$release is running"

@@ -22,7 +22,14 @@ count_rows() {
     done | query
 }
 
-load() { query <"$1/dump"; }
+# A later migration may have added tables: nothing of it remains.
+load() {
+    name=${MYSQL_DATABASE:-app}
+    {
+        echo "DROP DATABASE \`$name\`; CREATE DATABASE \`$name\` CHARACTER SET utf8mb4; USE \`$name\`;"
+        cat "$1/dump"
+    } | query
+}
 
 # A private server without data, which only this script can reach.
 start_empty_server() {

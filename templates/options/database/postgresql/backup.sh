@@ -20,9 +20,18 @@ query() { psql --no-psqlrc --quiet --no-align --tuples-only --set=ON_ERROR_STOP=
 
 count_rows() { echo "$COUNT_ROWS" | query; }
 
+# Restore in one transaction, which is rolled back if it does not end. A later migration may have added tables: nothing of it remains.
 load() {
-    pg_restore --clean --if-exists --no-owner --no-privileges --single-transaction --exit-on-error --dbname="$PGDATABASE" "$1/dump"
+    {
+        echo "BEGIN; $EMPTY_DATABASE"
+        pg_restore --no-owner --no-privileges --file=- "$1/dump" && echo "COMMIT;" && touch "$1/complete"
+    } | query >/dev/null && rm "$1/complete" 2>/dev/null
 }
+
+EMPTY_DATABASE="SET client_min_messages = warning;
+SELECT format('DROP SCHEMA %I CASCADE', nspname) FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' \\gexec
+CREATE SCHEMA public;
+GRANT USAGE ON SCHEMA public TO PUBLIC;"
 
 # A private server without data, which only this script can reach.
 start_empty_server() {
