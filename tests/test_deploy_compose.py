@@ -242,7 +242,7 @@ def test_releases_replace_containers_with_their_files(project: Path, tmp_path: P
         (tmp_path / release).write_text(f"RELEASE={release}\nIMAGE_REPOSITORY=x.test/x\nWEB_DIGEST=a\nPROXY_DIGEST=a\n")
         words = ["--env-file=.env", f"--env-file={tmp_path / release}"]
         files = ["--file=compose.yaml", "--file=compose.production.yaml"]
-        command = [compose_program(), *words, *files, "--profile=*", "config", "--format=json"]
+        command = [str(compose_program()), *words, *files, "--profile=*", "config", "--format=json"]
         result = subprocess.run(command, check=True, cwd=project, capture_output=True, text=True)
         versions.append(json.loads(result.stdout)["services"])
     first, second = versions

@@ -726,7 +726,7 @@ def test_rollback_returns_all_deployments_to_the_release_before(workspace: Path,
         result = fake.release("rollback")
         assert result.returncode == (0 if "rollout undo" in " ".join(fake.commands()) else 1)
         matches = (re.fullmatch(r"rollout undo deployment/(.+) --to-revision (.+)", line) for line in fake.commands())
-        return dict(match.groups() for match in matches if match)
+        return {match[1]: match[2] for match in matches if match}
 
     assert undone(4, 4, 4, 4) == {"web": "5", "proxy": "4", "worker": "4", "scheduler": "12"}
     assert undone(2, 2, 2, 2) == {"web": "1", "proxy": "1", "worker": "1", "scheduler": "9"}
