@@ -189,10 +189,10 @@ def test_clock_changes_do_not_change_durations(project: Path, venv_bin: Path, tm
 
 
 def with_prometheus(combination: Combination) -> Combination:
-    """Return the combination with metrics."""
+    """Return the combination with metrics, and with a deployment that allows them."""
     if combination.options["monitoring"] == "prometheus":
         return combination
-    options = {**combination.options, "monitoring": "prometheus"}
+    options = {**combination.options, "monitoring": "prometheus", "deployment": "compose"}
     return replace(combination, id=f"{combination.id}-prometheus", options=options)
 
 

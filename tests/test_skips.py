@@ -86,8 +86,13 @@ FAKE_PROGRAM = """#!/bin/sh
 echo "${0##*/} $*" >> CALLS
 """
 FAKE_PROGRAMS = {
-    "apt-get": "case $* in *indextargets*) echo http://a.test/debian ;; *download*) touch docker-compose_2.deb ;; esac",
-    "dpkg-deb": 'mkdir -p "$3/usr/bin"; touch "$3/usr/bin/docker-compose"; chmod +x "$3/usr/bin/docker-compose"',
+    "apt-get": "case $* in *indextargets*) echo http://a.test/debian ;; *download*) touch newer.deb ;; esac",
+    "dpkg-deb": (
+        "for program in libexec/docker/cli-plugins/docker-compose bin/kubectl bin/docker; do "
+        'install -D /dev/null "$3/usr/$program"; done'
+    ),
+    # So that none of them is written to this machine.
+    "docker": "",
     "make": 'case $* in test*) echo "1 passed"; echo "skipped: nothing"; [ -n "$CI" ] && [ -x "$COMPOSE" ] ;; esac',
 }
 
@@ -99,7 +104,11 @@ def run_ci_script(folder: Path, **programs: str) -> tuple[subprocess.CompletedPr
     for name, text in {**FAKE_PROGRAMS, **programs}.items():
         (folder / "bin" / name).write_text(f"{FAKE_PROGRAM.replace('CALLS', str(folder / 'calls'))}{text}\n")
         (folder / "bin" / name).chmod(0o755)
-    variables = {"PATH": f"{folder}/bin:{os.environ['PATH']}", "COMPOSE": f"{folder}/plugins/docker-compose"}
+    variables = {
+        "PATH": f"{folder}/bin:{os.environ['PATH']}",
+        "COMPOSE": f"{folder}/plugins/docker-compose",
+        "KUBECTL": f"{folder}/plugins/kubectl",
+    }
     result = subprocess.run([folder / ".ci/run"], check=False, env=variables, capture_output=True, text=True)
     return result, (folder / "calls").read_text(encoding="utf-8")
 
@@ -111,8 +120,9 @@ def test_ci_runs_all_stages(tmp_path: Path) -> None:
     assert re.findall(r"^make ([\w-]+)", calls, re.MULTILINE) == ["setup", "check", "bench-check", "test"]
     assert re.search(r"(?m)^apt-get .*install .*\bredis-server\b", calls)
     assert (tmp_path / "plugins" / "docker-compose").exists()
+    assert (tmp_path / "plugins" / "kubectl").exists()
     stages = re.findall(r"== (\w+): \d+ s", result.stdout)
-    assert stages == ["install", "compose", "setup", "check", "bench_check", "test", "all"]
+    assert stages == ["install", "newer", "setup", "check", "bench_check", "test", "all"]
     assert result.stdout.splitlines()[-1] == "skipped: nothing"
 
 
