@@ -1,11 +1,14 @@
 import subprocess
 import sys
 
+CODE = """
+import gc
+from {{ cookiecutter.package_name }}.wsgi import app
+
+assert not any(one is app for one in gc.get_objects())
+"""
+
 
 def test_garbage_collection_does_not_visit_the_application() -> None:
-    code = (
-        "import gc\nfrom {{ cookiecutter.package_name }}.wsgi import app\n"
-        "assert not any(one is app for one in gc.get_objects())"
-    )
     variables = {"FLASK_DEBUG": "1", "PYTHONPATH": "src", "PATH": ""}
-    subprocess.run([sys.executable, "-c", code], env=variables, check=True)
+    subprocess.run([sys.executable, "-c", CODE], env=variables, check=True)
