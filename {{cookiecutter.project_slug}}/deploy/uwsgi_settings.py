@@ -1,8 +1,6 @@
 """Print the part of uwsgi.ini that depends on the settings."""
 
-# {% if cookiecutter.__uwsgi_router_socket %}
 import os
-# {% endif %}
 import sys
 from contextlib import redirect_stdout
 
@@ -29,10 +27,13 @@ if "LISTEN_PID" in os.environ:
     # connections from it.
     address = "fd://3\nunenv = LISTEN_PID"
 # {% endif %}
+# uWSGI resolves the addresses of its sockets before it imports the application, which sets
+# RES_OPTIONS. The C library reads it once.
 sys.stdout.write(f"""[uwsgi]
 {{ cookiecutter.__uwsgi_listens }} = {address}
 chmod-socket = 666
 binary-path = {sys.executable}
+env = RES_OPTIONS={os.environ["RES_OPTIONS"]}
 processes = {settings.WEB_CONCURRENCY}
 threads = {count_threads(settings)}
 reload-mercy = {settings.WEB_TIMEOUT}
