@@ -222,8 +222,15 @@ REQUESTS = (
     'http_server_request_duration_seconds_count{http_request_method="GET",'
     'http_response_status_code="404",http_route=""}'
 )
+# Behind a proxy: without one uWSGI has an HTTP router, which ends its connections in a reload.
 SERVED = [
-    with_prometheus(next(row for row in TOKEN_COMBINATIONS if row.options["wsgi_server"] == server))
+    with_prometheus(
+        next(
+            row
+            for row in TOKEN_COMBINATIONS
+            if row.options["wsgi_server"] == server and row.options["reverse_proxy"] != "none"
+        )
+    )
     for server in OPTIONS["wsgi_server"]
 ]
 # It serves the metrics on a port of their own.
