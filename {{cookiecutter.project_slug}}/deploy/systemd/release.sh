@@ -142,7 +142,11 @@ abort() {
 
 if [ -n "$release" ]; then
     clean
-    build || abort "it cannot be built; nothing has changed"
+    # To a file: programs fail that write to a connection which has ended.
+    build > build.log 2>&1 || {
+        cat build.log >&2 || true
+        abort "it cannot be built; nothing has changed"
+    }
     { cat history && echo "$release"; } > history.new || abort "the history cannot be written; nothing has changed"
     link next "$release" || abort "the link to it cannot be written; nothing has changed"
     # {% if cookiecutter.__database %}
