@@ -106,3 +106,15 @@ class Account:
             for name, _, value in (line.partition("=") for line in lines)
             if name.endswith("Image")
         }
+
+
+def check_parameters(folder: Path, template: dict[str, Any]) -> None:
+    """Assert that each file of parameters, with the script, has those without a default and no unknown one."""
+    script = (folder / "deploy.sh").read_text(encoding="utf-8")
+    parameters = template["Parameters"]
+    for stage in ("staging", "production"):
+        lines = (folder / f"{stage}.env").read_text(encoding="utf-8").splitlines()
+        given = {line.partition("=")[0] for line in lines if not line.startswith("#")}
+        given |= {*re.findall(r'"([A-Z]\w+)=', script)}
+        assert given <= parameters.keys()
+        assert {name for name, parameter in parameters.items() if "Default" not in parameter} <= given

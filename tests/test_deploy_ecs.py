@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.aws import Account, load, missing_actions
+from tests.aws import Account, check_parameters, load, missing_actions
 from tests.conftest import Run
 from tests.matrix import COMBINATIONS, Combination, answers_with, parametrize_combinations
 from tests.settings import required_settings, setting_names
@@ -345,14 +345,7 @@ def test_operators_have_the_actions_of_the_runbook(project: Path) -> None:
 @parametrize_combinations(CHECKED)
 def test_each_parameter_has_a_value(project: Path) -> None:
     """The files of parameters and the script give a value to each parameter without a default, and to no other one."""
-    script = (project / "deploy" / "ecs" / "deploy.sh").read_text(encoding="utf-8")
-    parameters = template_of(project)["Parameters"]
-    for stage in ("staging", "production"):
-        lines = (project / "deploy" / "ecs" / f"{stage}.env").read_text(encoding="utf-8").splitlines()
-        given = {line.partition("=")[0] for line in lines if not line.startswith("#")}
-        given |= {*re.findall(r'"([A-Z]\w+)=', script)}
-        assert given <= parameters.keys()
-        assert {name for name, parameter in parameters.items() if "Default" not in parameter} <= given
+    check_parameters(project / "deploy" / "ecs", template_of(project))
 
 
 @parametrize_combinations([LARGEST, SMALLEST])

@@ -609,7 +609,7 @@ def check_pipeline(deployment: Deployment) -> None:
     assert f"{url} does not work" in result.stderr
     assert result.stderr.count("is in production") == 2
     assert deployment.current() == before
-    # Those of interrupted deployments are deleted; the one that does not work is the newest.
+    # Only the one that does not work, the newest, is not in the history.
     history = deployment.machine.run("cat /srv/shop/history").split()
     assert deployment.machine.run("ls /srv/shop/releases").split()[:-1] == history
 
