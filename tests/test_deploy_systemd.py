@@ -43,6 +43,8 @@ SERVERS = [
     for server in OPTIONS["wsgi_server"]
     for proxy in OPTIONS["reverse_proxy"]
 ]
+# Seconds. A deployment takes 20 without other load, most of them to install packages.
+DEPLOY_TIMEOUT = 240
 # The projects that run on a server.
 PAGE = Combination(
     "systemd-page",
@@ -657,8 +659,9 @@ def check_broken_releases(deployment: Deployment) -> None:
 
 
 def check_interrupted_deployments(deployment: Deployment) -> None:
-    """A missing setting and a full disk have a message and leave no files."""
-    machine = deployment.machine
+    """A missing setting, a full disk, a second deployment and a lost connection have a message and leave no files."""
+    machine, folder = deployment.machine, deployment.folder
+    before = deployment.current()
     machine.run("cp /etc/shop/shop.env shop.env && sed -i /^SECRET_KEY=/d /etc/shop/shop.env")
     output = deployment.fail()
     assert re.search(r"SECRET_KEY(.|\n)*nothing else has changed", output), output
@@ -670,6 +673,32 @@ def check_interrupted_deployments(deployment: Deployment) -> None:
     assert "the upload failed" in output, output
     assert machine.run("ls /srv/shop/uploads") == ""
     machine.run("umount /srv/shop/uploads")
+
+    # The client is killed while the release is built: the server finishes the deployment, and accepts no other one.
+    words = ["make", "--no-print-directory", "deploy", f"HOST=shop-deploy@{machine.address}"]
+    env = {**os.environ, "PATH": f"{machine.folder}/bin{os.pathsep}{os.environ['PATH']}"}
+    client = subprocess.Popen(words, cwd=folder, env=env, stdout=subprocess.DEVNULL, start_new_session=True)
+    wait_until(
+        lambda: machine.try_run("ls -d /srv/shop/releases/*/.venv/bin | grep -qv " + before).returncode == 0,
+        timeout=DEPLOY_TIMEOUT,
+    )
+    assert "another deployment is running; nothing has changed" in deployment.fail("rollback")
+    assert "another deployment is running; nothing has changed" in deployment.fail("deploy")
+    assert machine.run("ls /srv/shop/uploads") == ""
+    os.killpg(client.pid, signal.SIGKILL)
+    client.wait()
+    wait_until(lambda: deployment.current() != before, timeout=DEPLOY_TIMEOUT)
+    # The end of a deployment deletes old releases and closes the lock.
+    machine.run("flock /srv/shop/.lock true")
+    before = deployment.current()
+
+    # The script is killed when the release has been built. The next deployment deletes its files: check_pipeline().
+    client = subprocess.Popen(words, cwd=folder, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_until(lambda: machine.run("readlink /srv/shop/next") != before, timeout=DEPLOY_TIMEOUT)
+    machine.run("kill -KILL $(grep -ls 'systemd/releas[e].sh' /proc/[0-9]*/cmdline | cut -d / -f 3)")
+    client.wait()
+    assert deployment.current() == before
+    assert set(machine.run("cd /srv/shop && ls releases").split()) > set(machine.run("cat /srv/shop/history").split())
 
 
 def check_supervision(deployment: Deployment) -> None:
