@@ -4,14 +4,14 @@ import json
 import pickle
 import re
 import socketserver
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from shutil import copyfile
 from threading import Thread
 from typing import Any
 from urllib.parse import quote
@@ -190,6 +190,12 @@ def _catalogs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Combination
     return create
 
 
+def copy_database(source: Path, target: Path) -> None:
+    """Copy an SQLite database, with the transactions that are still in its log."""
+    with closing(sqlite3.connect(source)) as connection, closing(sqlite3.connect(target)) as copy:
+        connection.backup(copy)
+
+
 @pytest.fixture
 def deployed(
     combination: Combination,
@@ -203,7 +209,7 @@ def deployed(
     """Return a project with production settings, this cache, and an SQLite copy of the seeded catalog."""
     deployed = DeployedProject(workspace, venv_bin, run, clean_env)
     file = workspace.parent / "catalog.sqlite3"
-    copyfile(_catalogs(combination, deployed), file)
+    copy_database(_catalogs(combination, deployed), file)
     # The timeout is generous, so that a busy machine does not look like an unresponsive cache.
     deployed.variables |= {"DATABASE_URL": f"sqlite:///{file}", "CACHE_URL": cache.url, "CACHE_TIMEOUT": "2"}
     (workspace / "probe.py").write_text(PROBE.format(package=deployed.package))
@@ -557,7 +563,7 @@ def test_concurrent_requests_compute_once(deployed: DeployedProject) -> None:
 def test_services_and_releases_share_a_cache(deployed: DeployedProject, cache: Cache | Directory) -> None:
     """Services do not read or clear each other's entries; releases of a service see each other's writes."""
     other = deployed.folder.parent / "other.sqlite3"
-    copyfile(deployed.folder.parent / "catalog.sqlite3", other)
+    copy_database(deployed.folder.parent / "catalog.sqlite3", other)
     other_settings: dict[str, Any] = {"CACHE_PREFIX": "other-service", "DATABASE_URL": f"sqlite:///{other}"}
     path = "/api/v1/products"
     with (
