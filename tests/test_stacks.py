@@ -470,9 +470,11 @@ def test_outdated_database_is_reported(deployed: DeployedProject) -> None:
 
 
 @parametrize_combinations([combination_with("sqlite")])
-def test_sqlite_writers_take_turns(deployed: DeployedProject) -> None:
-    """Eight concurrent writers in two processes all succeed."""
+def test_sqlite_writers_take_turns(deployed: DeployedProject, tmp_path: Path) -> None:
+    """Eight concurrent writers in two processes all succeed. A command leaves one file that is complete."""
     deployed.migrate_and_seed()
+    files = [path.name for path in tmp_path.glob("**/*.sqlite3*")]
+    assert files == ["production.sqlite3"], files
     with deployed.serve() as site:
         products = f"{site}/api/v1/products"
         category_id = json.loads(fetch(f"{site}/api/v1/categories").text)[0]["id"]
