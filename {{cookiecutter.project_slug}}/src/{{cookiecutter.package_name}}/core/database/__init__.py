@@ -1,6 +1,5 @@
 """The database: models, sessions and engines of SQLAlchemy."""
 
-import atexit
 import os
 from datetime import datetime
 from types import ModuleType
@@ -132,8 +131,6 @@ def init_app(app: Flask) -> None:
     # {% endif %}
     # Processes cannot share connections: a forked child starts with an empty pool.
     os.register_at_fork(after_in_child=lambda: engine.dispose(close=False))
-    # Garbage collection does not close its connections: see wsgi.py. SQLite completes the file when the last one is closed.
-    atexit.register(engine.dispose)
     app.extensions["database"] = sessionmaker(engine, expire_on_commit=False)
     app.teardown_appcontext(close_session)
     app.cli.add_command(db)

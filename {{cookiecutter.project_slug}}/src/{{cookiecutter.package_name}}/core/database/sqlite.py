@@ -1,5 +1,6 @@
 """SQLite: a file, for development, tests and small sites on one server."""
 
+import atexit
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
@@ -48,6 +49,8 @@ def create_engine(url: URL, settings: Settings) -> Engine:
         file: Any = connection.connection.driver_connection
         file.execute("BEGIN IMMEDIATE" if may_write else "BEGIN")
 
+    # SQLite copies its log into the file when the last connection is closed. Without this, none may be: see wsgi.py.
+    atexit.register(engine.dispose)
     return engine
 
 
