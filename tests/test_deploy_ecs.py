@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.aws import Account, check_parameters, load, missing_actions
+from tests.aws import COMMAND, Account, check_parameters, load, missing_actions
 from tests.conftest import Run
 from tests.matrix import COMBINATIONS, Combination, answers_with, parametrize_combinations
 from tests.settings import required_settings, setting_names
@@ -357,6 +357,9 @@ def test_script_migrates_before_it_releases(
     account = Account(workspace, "deploy/ecs/deploy.sh", tmp_path, run)
     assert account.call("command", "staging", "flask routes", AWS_REGION="", AWS_DEFAULT_REGION="eu-west-1")[0] == 0
     assert account.call("command", "staging", "flask routes", AWS_REGION="")[0] == 2
+    overrides = account.run_command(COMMAND).partition("--overrides ")[2].partition(" --query")[0]
+    command = {"name": "command", "command": ["sh", "-c", COMMAND]}
+    assert json.loads(overrides) == {"containerOverrides": [command]}
     # An error is no first deployment, in which requests get the new image before the migration.
     status, calls = account.call("deploy", "staging", "registry.example.com/web:v1", STACK_ERROR="Rate exceeded")
     assert status
@@ -379,7 +382,7 @@ def test_script_migrates_before_it_releases(
     kinds = [call for call in calls if re.search("cloudformation deploy|ecs run-task|curl", call)]
     if combination.options["database"] != "none":
         assert re.search(r" Image=\S+:v1 CommandImage=\S+:v2 ", kinds[0])
-        assert '"command": ["alembic","upgrade","head"]' in kinds[1]
+        assert '"command": ["sh", "-c", "alembic upgrade head"]' in kinds[1]
         kinds = kinds[2:]
     assert " Image=" in kinds[0]
     assert kinds[1] == "curl https://staging.example.com/health/ready"
