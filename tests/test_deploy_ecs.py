@@ -348,6 +348,15 @@ def test_each_parameter_has_a_value(project: Path) -> None:
     check_parameters(project / "deploy" / "ecs", template_of(project))
 
 
+@parametrize_combinations([SMALLEST])
+def test_command_is_passed_as_it_is(workspace: Path, tmp_path: Path, run: Run) -> None:
+    """`make run-command` passes quotes, backslashes and variables to the shell of the container."""
+    account = Account(workspace, "deploy/ecs/deploy.sh", tmp_path, run)
+    overrides = account.run_command(COMMAND).partition("--overrides ")[2].partition(" --query")[0]
+    command = {"name": "command", "command": ["sh", "-c", COMMAND]}
+    assert json.loads(overrides) == {"containerOverrides": [command]}
+
+
 @parametrize_combinations([LARGEST, SMALLEST])
 def test_script_migrates_before_it_releases(
     combination: Combination, workspace: Path, tmp_path: Path, run: Run, venv_bin: Path
@@ -357,9 +366,6 @@ def test_script_migrates_before_it_releases(
     account = Account(workspace, "deploy/ecs/deploy.sh", tmp_path, run)
     assert account.call("command", "staging", "flask routes", AWS_REGION="", AWS_DEFAULT_REGION="eu-west-1")[0] == 0
     assert account.call("command", "staging", "flask routes", AWS_REGION="")[0] == 2
-    overrides = account.run_command(COMMAND).partition("--overrides ")[2].partition(" --query")[0]
-    command = {"name": "command", "command": ["sh", "-c", COMMAND]}
-    assert json.loads(overrides) == {"containerOverrides": [command]}
     # An error is no first deployment, in which requests get the new image before the migration.
     status, calls = account.call("deploy", "staging", "registry.example.com/web:v1", STACK_ERROR="Rate exceeded")
     assert status
