@@ -46,7 +46,7 @@ push() {
 # Quote a command for JSON.
 quote() { printf '"%s"' "$(printf '%s' "$1" | sed 's/["\\]/\\&/g')"; }
 
-# Request what a release must respond to, for up to a minute.
+# Test the service from outside, for up to a minute.
 smoke() {
     domain=$(sed -n 's/^DomainName=//p' "$parameters")
     for path in {{ cookiecutter.__smoke_paths }}; do
