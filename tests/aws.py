@@ -75,6 +75,10 @@ exit "${CURL_STATUS:-0}"
 """
 
 
+# Quotes, a backslash and a variable: neither make nor its shell may read them.
+COMMAND = 'flask users grant "a b" c\\d "$PATH" $(id)'
+
+
 class Account:
     """The script with fakes of `aws`, `docker` and `curl`."""
 
@@ -91,11 +95,22 @@ class Account:
 
     def call(self, *words: str, **variables: str) -> tuple[int, list[str]]:
         """Run the script; return its exit status and the calls of the fakes."""
+        return self.watch("sh", self.script, *words, **variables)
+
+    def run_command(self, command: str) -> str:
+        """Run a command in the stage by `make run-command`, and return the call that starts it."""
+        status, calls = self.watch("make", "--silent", "run-command", "STAGE=staging", f"COMMAND={command}")
+        (call,) = (call for call in calls if re.match("aws (ecs run-task|lambda invoke)", call))
+        assert status == 0
+        return call
+
+    def watch(self, *words: str, **variables: str) -> tuple[int, list[str]]:
+        """Run a program with the fakes; return its exit status and the calls of the fakes."""
         calls = self.folder / "calls"
         calls.write_text("")
         path = f"{self.folder / 'bin'}:/usr/bin:/bin"
         names = {"CALLS": str(calls), "FOLDER": str(self.folder), "PATH": path, "AWS_REGION": "eu-central-1"}
-        result = self.run("sh", self.script, *words, cwd=self.project, **{**names, **variables})
+        result = self.run(*words, cwd=self.project, **{**names, **variables})
         return result.returncode, calls.read_text(encoding="utf-8").splitlines()
 
     def images(self) -> dict[str, str]:

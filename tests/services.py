@@ -61,7 +61,9 @@ def fetch(url: str, *, method: str = "GET", body: object = None, timeout: float 
 
 
 def wait_until(
-    ready: Callable[[], bool], process: subprocess.Popen[bytes] | None = None, timeout: float = TIMEOUT
+    ready: Callable[[], bool],
+    process: subprocess.Popen[bytes] | subprocess.Popen[str] | None = None,
+    timeout: float = TIMEOUT,
 ) -> None:
     """Poll until `ready` returns true; fail when the deadline passes or the process ends."""
     deadline = time.monotonic() + timeout

@@ -60,20 +60,27 @@ class Backups:
             os.chown(self.backups, user, user)
         database.query(SCHEMA)
 
-    def run(self, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        """Run a command of the script."""
-        return subprocess.run(
+    def start(self, *words: str, **variables: str) -> subprocess.Popen[str]:
+        """Start a command of the script, in a session of its own."""
+        return subprocess.Popen(
             ["sh", str(self.folder / "backup.sh"), *words],
-            check=False,
             cwd="/",
             env={**self.variables, "BACKUPS": str(self.backups), **variables},
-            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=TIMEOUT,
+            start_new_session=True,
             user=self.user,
             group=self.user,
             extra_groups=None if self.user is None else [],
         )
+
+    def run(self, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Run a command of the script."""
+        process = self.start(*words, **variables)
+        out, err = process.communicate(timeout=TIMEOUT)
+        return subprocess.CompletedProcess(words, process.returncode, out, err)
 
     def events(self, *words: str) -> list[dict[str, object]]:
         """Run a command that must succeed, and return the events that it logs."""
@@ -214,6 +221,35 @@ def test_damaged_backup_is_reported(backups: Backups) -> None:
     assert backups.days == [day]
     assert (backups.backups / "backup.last").read_text() == before
     assert not (backups.backups / "scratch").exists()
+
+
+@parametrize_combinations(DATABASES)
+def test_killed_backup_is_repeated(backups: Backups) -> None:
+    """A release may replace the container during a backup: the next container repeats it, and has the former state."""
+    backups.events("run")
+    (day,) = backups.days
+    (backups.backups / day).rename(backups.backups / "2026-01-01")
+    before = (backups.backups / "restore.last").read_text()
+    script = backups.folder / "backup.sh"
+    text = script.read_text()
+    script.write_text(
+        text.replace('    dump "$scratch"\n', '    dump "$scratch"; touch "$scratch/dumped"; sleep 600\n')
+    )
+    killed = backups.start("schedule", BACKUP_TIME="00:00")
+    wait_until((backups.backups / "scratch" / "dumped").exists, killed)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.communicate()
+    assert backups.days == ["2026-01-01"]
+    script.write_text(text)
+    next_one = backups.start("schedule", BACKUP_TIME="00:00")
+    wait_until(lambda: day in backups.days, next_one)
+    wait_until(lambda: not (backups.backups / "scratch").exists(), next_one)
+    os.killpg(next_one.pid, signal.SIGTERM)
+    assert next_one.stdout
+    assert [json.loads(line)["event"] for line in next_one.stdout] == ["backup succeeded"]
+    next_one.communicate()
+    assert backups.days == [day, "2026-01-01"]
+    assert (backups.backups / "restore.last").read_text() == before
 
 
 @parametrize_combinations(DATABASES[2:])
@@ -651,6 +687,8 @@ def check_backup(server: RemoteServer) -> None:
     def backup(*words: str) -> str:
         return server.compose("exec", "-T", "backup", "sh", "/server/backup.sh", *words)
 
+    with (server.folder / ".env").open("a") as file:
+        file.write("COMPOSE_PROFILES=backup\n")
     server.compose("up", "--detach", "--no-deps", "backup")
     wait_until(lambda: "backup succeeded" in server.compose("logs", "backup"))
     assert "restore succeeded" in server.compose("logs", "backup")
@@ -665,6 +703,16 @@ def check_backup(server: RemoteServer) -> None:
     assert "restore succeeded" in server.compose(*words, backup("list").strip(), "/key")
     server.compose("up", "--detach", "--wait")
     assert "Created after the backup" not in fetch(categories).text
+    # A release replaces the container; the next one continues with its state, and does not back up again on this day.
+    days, (former,) = backup("list"), server.project.containers("backup")
+    former = server.engine.podman("inspect", "--format", "{{.Id}}", former)
+    server.make("deploy", "IMAGE_TAG=v1")
+    (new,) = server.project.containers("backup")
+    assert server.engine.podman("inspect", "--format", "{{.Id}}", new) != former
+    assert server.project.state(new)["Status"] == "running"
+    backup("check")
+    assert backup("list") == days
+    assert "backup succeeded" not in server.compose("logs", "backup")
 
 
 @parametrize_combinations([Combination("compose-nginx", answers_with(deployment="compose", auth="none"))], "containers")

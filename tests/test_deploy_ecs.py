@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.aws import Account, check_parameters, load, missing_actions
+from tests.aws import COMMAND, Account, check_parameters, load, missing_actions
 from tests.conftest import Run
 from tests.matrix import COMBINATIONS, Combination, answers_with, parametrize_combinations
 from tests.settings import required_settings, setting_names
@@ -348,6 +348,15 @@ def test_each_parameter_has_a_value(project: Path) -> None:
     check_parameters(project / "deploy" / "ecs", template_of(project))
 
 
+@parametrize_combinations([SMALLEST])
+def test_command_is_passed_as_it_is(workspace: Path, tmp_path: Path, run: Run) -> None:
+    """`make run-command` passes quotes, backslashes and variables to the shell of the container."""
+    account = Account(workspace, "deploy/ecs/deploy.sh", tmp_path, run)
+    overrides = account.run_command(COMMAND).partition("--overrides ")[2].partition(" --query")[0]
+    command = {"name": "command", "command": ["sh", "-c", COMMAND]}
+    assert json.loads(overrides) == {"containerOverrides": [command]}
+
+
 @parametrize_combinations([LARGEST, SMALLEST])
 def test_script_migrates_before_it_releases(
     combination: Combination, workspace: Path, tmp_path: Path, run: Run, venv_bin: Path
@@ -379,7 +388,7 @@ def test_script_migrates_before_it_releases(
     kinds = [call for call in calls if re.search("cloudformation deploy|ecs run-task|curl", call)]
     if combination.options["database"] != "none":
         assert re.search(r" Image=\S+:v1 CommandImage=\S+:v2 ", kinds[0])
-        assert '"command": ["alembic","upgrade","head"]' in kinds[1]
+        assert '"command": ["sh", "-c", "alembic upgrade head"]' in kinds[1]
         kinds = kinds[2:]
     assert " Image=" in kinds[0]
     assert kinds[1] == "curl https://staging.example.com/health/ready"

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.aws import Account, check_parameters, load, missing_actions
+from tests.aws import COMMAND, Account, check_parameters, load, missing_actions
 from tests.aws_lambda import CLIENT, FORMATS, Event, FunctionError, Request, Response, Runtime, function, http_api
 from tests.conftest import Run
 from tests.deployed_project import ALLOW_ANONYMOUS, PRODUCTION_SETTINGS
@@ -451,16 +451,20 @@ def test_each_parameter_has_a_value(project: Path) -> None:
     check_parameters(project / "deploy" / "lambda", template_of(project))
 
 
+@parametrize_combinations([JWT])
+def test_command_is_passed_as_it_is(workspace: Path, tmp_path: Path, run: Run) -> None:
+    """`make run-command` passes quotes, backslashes and variables to the function."""
+    account = Account(workspace, "deploy/lambda/deploy.sh", tmp_path, run)
+    payload = account.run_command(COMMAND).partition("--payload ")[2].partition(" --query")[0]
+    assert json.loads(payload) == {"command": COMMAND}
+
+
 @parametrize_combinations([LARGEST, JWT])
 def test_script_migrates_before_it_releases(workspace: Path, tmp_path: Path, run: Run, venv_bin: Path) -> None:
     """A deployment migrates with the new image while requests keep the current one; failures keep or restore it."""
     account = Account(workspace, "deploy/lambda/deploy.sh", tmp_path, run)
     assert account.call("command", "staging", "flask routes", AWS_REGION="", AWS_DEFAULT_REGION="eu-west-1")[0] == 0
     assert account.call("command", "staging", "flask routes", AWS_REGION="")[0] == 2
-    words = 'flask users grant "a b" c\\d'
-    (call,) = (call for call in account.call("command", "staging", words)[1] if "lambda invoke" in call)
-    payload = call.partition("--payload ")[2].partition(" --query")[0]
-    assert json.loads(payload) == {"command": words}
     # An error is no first deployment, in which requests get the new image before the migration.
     status, calls = account.call("deploy", "staging", "registry.example.com/web:v1", STACK_ERROR="Rate exceeded")
     assert status

@@ -404,8 +404,8 @@ def test_restart_with_the_socket_of_systemd_loses_no_request(
                 process.terminate()
                 process.wait(TIMEOUT)
         lost = sum(number for result, number in statuses.items() if result != 200)
-        # uWSGI kills its HTTP router with the requests that it has accepted: docs/runbook.md. A worker of granian closes
-        # connections that it has accepted but not read yet.
+        # uWSGI kills its HTTP router with the requests that it has accepted: docs/runbook.md. A worker of granian
+        # closes connections that it has accepted but not read yet.
         options = combination.options
         router = CLIENTS * RESTARTS if options["reverse_proxy"] == "none" else 0
         accepted = {"gunicorn": 0, "granian": 4, "uwsgi": router}[str(options["wsgi_server"])]

@@ -39,7 +39,7 @@ server)
         mv .env.new .env' <.env.example
     # shellcheck disable=SC2016 # the server expands
     on_server 'printf "#!/bin/sh\\nexec sh %s/current/deploy/server/release.sh compose \"\$@\"\\n" "$PWD" >compose && chmod +x compose'
-    echo "Now set IMAGE_REPOSITORY, ALLOWED_HOSTS and what else differs in $folder/.env on the server."
+    echo "Now set IMAGE_REPOSITORY, ALLOWED_HOSTS and other settings in $folder/.env on the server."
     ;;
 deploy)
     tag=${IMAGE_TAG:-$(git describe --tags --exact-match 2>/dev/null || true)}

@@ -2,21 +2,7 @@
 # Deploy to Amazon ECS: `deploy.sh deploy STAGE IMAGE`, `deploy.sh rollback STAGE`, `deploy.sh command STAGE 'flask routes'`.
 # The AWS CLI takes the credentials from the environment. deploy/aws/bootstrap.yaml creates the registry and the roles.
 set -euf
-export AWS_PAGER=""
-
-action=$1
-stage=$2
-argument=${3-}
-stack="{{ cookiecutter.project_slug }}-$stage"
-parameters="deploy/ecs/$stage.env"
-test -f "$parameters" || { echo "$parameters is missing: STAGE is staging or production" >&2; exit 2; }
-! grep -n change-me "$parameters" >&2 || { echo "Set these parameters in $parameters" >&2; exit 2; }
-account=$(aws sts get-caller-identity --query Account --output text)
-region=${AWS_REGION:-${AWS_DEFAULT_REGION:-$(aws configure get region || true)}}
-test -n "$region" || { echo "No region: set AWS_REGION" >&2; exit 2; }
-
 # {% include "options/deployment/shared/stack.sh" %}
-# {% include "options/deployment/shared/push.sh" %}
 # Update the stack: the image of services, that of commands, and the one to which a rollback returns. It waits until the services are
 # stable. If new tasks do not become healthy, ECS and CloudFormation return to the old ones.
 apply() {
@@ -39,13 +25,11 @@ apply() {
         "Image=$1" "CommandImage=$2" "PreviousImage=$3"
 }
 
-# Run a command as a task of its own and print its log.
+# Run a command as a task of its own and print its log. The shell of the container reads its quotes.
 run() {
-    # shellcheck disable=SC2086
-    words=$(printf '"%s",' $1)
     task=$(aws ecs run-task --cluster "$(output "$stack" Cluster)" --launch-type FARGATE \
         --task-definition "$(output "$stack" CommandTask)" --network-configuration "$(output "$stack" Network)" \
-        --overrides "{\"containerOverrides\": [{\"name\": \"command\", \"command\": [${words%,}]}]}" \
+        --overrides "{\"containerOverrides\": [{\"name\": \"command\", \"command\": [\"sh\", \"-c\", $(quote "$1")]}]}" \
         --query 'tasks[0].taskArn' --output text)
     # For up to 50 minutes.
     for _ in 1 2 3 4 5; do
@@ -58,7 +42,6 @@ run() {
     test "$status" = 0 || { echo "$1 ended with $status" >&2; return 1; }
 }
 
-# {% include "options/deployment/shared/smoke.sh" %}
 deploy() {
     # {% if cookiecutter.__pooled %}
     test -f deploy/rds-ca.pem || { echo "deploy/rds-ca.pem is missing: docs/deployment.md" >&2; exit 1; }
@@ -101,18 +84,4 @@ rollback() {
     apply "$previous" "$previous" "" "$previous_proxy" ""
 }
 
-case $action in
-    deploy)
-        deploy "$argument"
-        smoke && exit
-        echo "The smoke test failed: rollback" >&2
-        rollback
-        exit 1
-        ;;
-    rollback)
-        rollback
-        smoke
-        ;;
-    command) run "$argument" ;;
-    *) sed -n 2,3p "$0" >&2; exit 2 ;;
-esac
+# {% include "options/deployment/shared/actions.sh" %}

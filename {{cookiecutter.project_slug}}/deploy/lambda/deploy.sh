@@ -1,22 +1,8 @@
 #!/bin/sh
 # Deploy to AWS Lambda: `deploy.sh deploy STAGE IMAGE`, `deploy.sh rollback STAGE`, `deploy.sh command STAGE 'flask routes'`.
 # The AWS CLI takes the credentials from the environment. deploy/aws/bootstrap.yaml creates the registry and the roles.
-set -eu
-export AWS_PAGER=""
-
-action=$1
-stage=$2
-argument=${3-}
-stack="{{ cookiecutter.project_slug }}-$stage"
-parameters="deploy/lambda/$stage.env"
-test -f "$parameters" || { echo "$parameters is missing: STAGE is staging or production" >&2; exit 2; }
-! grep -n change-me "$parameters" >&2 || { echo "Set these parameters in $parameters" >&2; exit 2; }
-account=$(aws sts get-caller-identity --query Account --output text)
-region=${AWS_REGION:-${AWS_DEFAULT_REGION:-$(aws configure get region || true)}}
-test -n "$region" || { echo "No region: set AWS_REGION" >&2; exit 2; }
-
+set -euf
 # {% include "options/deployment/shared/stack.sh" %}
-# {% include "options/deployment/shared/push.sh" %}
 # Update the stack: the images for requests and for commands, and the one to which a rollback returns.
 apply() {
     # {% if cookiecutter.cdn == "cloudfront" %}
@@ -39,17 +25,14 @@ apply() {
 # Run a command in the function for commands and print its output. It runs once, however long it takes.
 run() {
     result=$(mktemp)
-    # Quotes in a JSON string.
-    command=$(printf '%s' "$1" | sed 's/["\\]/\\&/g')
     error=$(AWS_MAX_ATTEMPTS=1 aws lambda invoke --function-name "$(output "$stack" CommandFunction)" --cli-read-timeout 900 \
-        --cli-binary-format raw-in-base64-out --payload "{\"command\": \"$command\"}" \
+        --cli-binary-format raw-in-base64-out --payload "{\"command\": $(quote "$1")}" \
         --query FunctionError --output text "$result")
     cat "$result"
     rm "$result"
     test "$error" = None || { echo "$1: $error" >&2; return 1; }
 }
 
-# {% include "options/deployment/shared/smoke.sh" %}
 deploy() {
     image=$(push "$1")
     current=$(parameter Image)
@@ -71,18 +54,4 @@ rollback() {
     apply "$previous" "$previous" ""
 }
 
-case $action in
-    deploy)
-        deploy "$argument"
-        smoke && exit
-        echo "The smoke test failed: rollback" >&2
-        rollback
-        exit 1
-        ;;
-    rollback)
-        rollback
-        smoke
-        ;;
-    command) run "$argument" ;;
-    *) sed -n 2,3p "$0" >&2; exit 2 ;;
-esac
+# {% include "options/deployment/shared/actions.sh" %}

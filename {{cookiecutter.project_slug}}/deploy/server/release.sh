@@ -71,7 +71,7 @@ each() {
     done
 }
 
-# Containers finish what they are doing first, for at most stop_grace_period.
+# Containers first finish requests and jobs, for at most stop_grace_period.
 remove() {
     docker stop "$1" >/dev/null
     docker rm --volumes "$1" >/dev/null
@@ -148,7 +148,7 @@ switch_to() {
 }
 
 # {% endif %}
-# Start servers that are missing, and remove what an interrupted deployment has left.
+# Start missing servers, and remove the containers of an interrupted deployment.
 prepare() {
     trap undo EXIT
     applications=$(services 'web|worker')

@@ -1,6 +1,6 @@
 """Back up the database: dump it, encrypt the dump with age, delete old backups.
 
-backup.pub has the public keys of those who can decrypt a backup. The server has no private key.
+backup.pub has the public keys whose private keys decrypt a backup. The server has no private key.
 """
 
 # ruff: noqa: S603, S607 - the commands are constants and settings

@@ -13,13 +13,8 @@ printf '%s\n' "$SSH_KNOWN_HOSTS" > "$folder/known_hosts"
 options="-i $folder/key -o IdentitiesOnly=yes -o UserKnownHostsFile=$folder/known_hosts -o StrictHostKeyChecking=yes -o BatchMode=yes"
 
 test_service() {
-    # {% if cookiecutter.web_pages %}
-    set -- / /health/ready /docs/openapi.json
-    # {% else %}
-    set -- /health/ready /docs/openapi.json
-    # {% endif %}
-    for path; do
-        curl --fail --silent --show-error --max-time 30 --retry 3 --output "$folder/response" "$URL$path" || return 1
+    for path in {{ cookiecutter.__smoke_paths }}; do
+        curl --fail --silent --show-error --max-time 30 --retry 3 --retry-all-errors --output "$folder/response" "$URL$path" || return 1
     done
 }
 

@@ -45,7 +45,7 @@ name() {
     if [ -L "$1" ]; then basename "$(readlink "$1")"; fi
 }
 
-# Delete what interrupted deployments left, and old releases. `history` has the releases that were in production, the newest last.
+# Delete the files of interrupted deployments, and old releases. `history` has the releases that were in production, the newest last.
 clean() {
     for folder in releases/*; do
         tail -n "$keep" history | grep -qxF "${folder#releases/}" || [ "${folder#releases/}" = "$(name current)" ] || rm -rf "$folder"
