@@ -22,7 +22,7 @@ from tests.deployed_project import ALLOW_ANONYMOUS
 from tests.matrix import MONITORED, TEMPLATE, TOKEN_COMBINATIONS, parametrize_combinations
 from tests.monitoring import SPEED, Monitoring, exporters, scale, small_disk
 from tests.proxies import Apache, Nginx, private_folder, send_request
-from tests.services import PostgreSQL, Redis, fetch, free_port, program, serving, wait_until
+from tests.services import MariaDB, PostgreSQL, RabbitMQ, Redis, fetch, free_port, program, serving, wait_until
 from tests.test_monitoring import with_prometheus
 from tests.test_queues import JobsProject, brokers, combination_with, deployed  # noqa: F401
 
@@ -480,3 +480,75 @@ def test_panels_of_apache_have_data(project: Path, tmp_path: Path) -> None:
         assert [fetch(f"{status}{rest}").status for rest in ("", "?auto&x", "/", "/../secret")] == [403, 403, 404, 404]
         assert send_request(apache.http, "/server-status?auto").status == 503
         assert {line["path"] for line in apache.access_log()} == {"/secret", "/server-status"}
+
+
+@contextmanager
+def open_connections(server: MariaDB, database: str, number: int, query: str) -> Iterator[None]:
+    """Send a query every 0.1 s in each of some connections within a `with` block."""
+    with ExitStack() as stack:
+        for _ in range(number):
+            statements = f"{query}; DO SLEEP(0.1);" * 600
+            client = server.popen(*server.client_command(database), f"--execute={statements}")
+            stack.callback(client.wait)
+            stack.callback(client.kill)
+        yield
+
+
+def collectors(project: Path, service: str) -> list[str]:
+    """Return the options of an exporter in Compose that choose its collectors."""
+    compose = yaml.safe_load((project / "compose.yaml").read_text(encoding="utf-8"))
+    return [option for option in compose["services"][service]["command"] if "collect" in option]
+
+
+MYSQL = with_prometheus(next(one for one in TOKEN_COMBINATIONS if one.options["database"] == "mysql"))
+
+
+@parametrize_combinations([MYSQL])
+@pytest.mark.usefixtures("combination")
+def test_panels_and_alerts_of_mysql(project: Path, tmp_path: Path) -> None:
+    """The exporter reads the server as a user who may use one database; the alerts are seen."""
+    with ExitStack() as stack:
+        server = stack.enter_context(MariaDB.running("--max-connections=10"))
+        name = server.create_database().url.rpartition("/")[2]
+        with server.unavailable():
+            # The user whom the image creates for Compose.
+            append(server.folder / "grant.sql", f"GRANT ALL ON {name}.* TO app@'127.0.0.1' IDENTIFIED BY 'app';\n")
+        command = ["prometheus-mysqld-exporter", *collectors(project, "database-exporter")]
+        variables = {"DATA_SOURCE_NAME": f"app:app@(127.0.0.1:{server.port})/"}
+        ports = stack.enter_context(exporters({"database": command}, tmp_path, variables))
+        targets = {"database": [f"127.0.0.1:{ports['database']}"], "blackbox": ["127.0.0.1:1"]}
+        monitoring = Monitoring(project, tmp_path, targets)
+        stack.enter_context(monitoring.running())
+        query = "SELECT COUNT(*) FROM numbers"
+        server.query(name, "CREATE TABLE numbers (number INT PRIMARY KEY) AS SELECT 1 AS number;")
+        with open_connections(server, name, 2, query):
+            assert_panels_have_data(monitoring, project, "mysql")
+        assert not monitoring.alerts().keys() & {"DatabaseDown", "DatabaseConnectionsLow"}
+        with open_connections(server, name, 9, query):
+            wait_until(lambda: "DatabaseConnectionsLow" in monitoring.alerts())
+        with server.killed():
+            wait_until(lambda: "DatabaseDown" in monitoring.alerts())
+        assert "Access denied" not in (tmp_path / "database-exporter.log").read_text()
+
+
+class MonitoredRabbitMQ(RabbitMQ):
+    """RabbitMQ with the plug-in that the image enables."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        """Enable the plug-in."""
+        super().__init__(folder, *options)
+        self.metrics = free_port()
+        append(folder / "rabbitmq.conf", f"prometheus.tcp.ip = 127.0.0.1\nprometheus.tcp.port = {self.metrics}\n")
+        (folder / "enabled_plugins").write_text("[rabbitmq_prometheus].")
+
+
+@parametrize_combinations([with_prometheus(combination_with("celery-rabbitmq"))])
+@pytest.mark.usefixtures("combination")
+def test_panels_of_rabbitmq_have_data(project: Path, tmp_path: Path) -> None:
+    """RabbitMQ serves metrics itself."""
+    with ExitStack() as stack:
+        server = stack.enter_context(MonitoredRabbitMQ.running())
+        targets = {"broker": [f"127.0.0.1:{server.metrics}"], "blackbox": ["127.0.0.1:1"]}
+        monitoring = Monitoring(project, tmp_path, targets)
+        stack.enter_context(monitoring.running())
+        assert_panels_have_data(monitoring, project, "rabbitmq")
