@@ -43,6 +43,7 @@ from .core import (
     # {% endif %}
     errors,
     health,
+    hooks,
     http_caching,
     # {% if cookiecutter.__http_client %}
     http_client,
@@ -58,6 +59,7 @@ from .core import (
     proxy_fix,
     rate_limiting,
     request_body,
+    responses,
     security,
     # {% if cookiecutter.__tasks %}
     tasks,
@@ -85,9 +87,9 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     app.config.from_object(settings)
 
     # The order matters. A request passes the WSGI middlewares from the last one below to the
-    # first: trusted proxies, security headers, static files, request log, worker threads. Flask
-    # then calls the functions before the request in the order below: request body, rate limits,
-    # host and origin.
+    # first: trusted proxies, security headers, static files, limit of request bodies, request log,
+    # worker threads. Flask then calls the functions before the request, which `hooks` joins, in
+    # the order below: request body, rate limits, host and origin.
     # {% if cookiecutter.__auth %}
     # The access rule of the view comes last.
     # {% endif %}
@@ -95,6 +97,8 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     # CORS, 304, compression, length of streams.
     url_rules.init_app(app)
     view_functions.init_app(app)
+    hooks.init_app(app)
+    responses.init_app(app)
     worker_threads.init_app(app)
     logs.init_app(app)
     # {% if cookiecutter.error_tracking == "sentry" %}
