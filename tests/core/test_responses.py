@@ -1,10 +1,10 @@
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import flask
 import pytest
 from flask import Flask
-from werkzeug.test import create_environ
+from werkzeug.test import create_environ, run_wsgi_app
 
 from {{ cookiecutter.package_name }}.core import responses
 
@@ -27,13 +27,9 @@ RESPONSES: dict[str, Callable[[type[flask.Response]], flask.Response]] = {
 }
 
 
-def send(response: flask.Response, method: str) -> tuple[bytes, Any, Any]:
-    sent: list[Any] = []
-    body: Iterable[bytes] = response(
-        create_environ(method=method), lambda *arguments: sent.append(arguments)
-    )
-    ((status, headers),) = sent
-    return b"".join(body), status, headers
+def send(response: flask.Response, method: str) -> tuple[bytes, str, list[tuple[str, str]]]:
+    body, status, headers = run_wsgi_app(response, create_environ(method=method))
+    return b"".join(body), status, [*headers]
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
@@ -56,7 +52,8 @@ def test_headers_that_middleware_adds_are_not_those_of_the_response() -> None:
 
 
 def test_function_on_close_is_called() -> None:
-    response, calls = responses.Response("abc"), []
+    response = responses.Response("abc")
+    calls: list[str] = []
     response.call_on_close(lambda: calls.append("closed"))
     body: Any = response(create_environ(), lambda *_: lambda _: None)
     body.close()
@@ -65,7 +62,7 @@ def test_function_on_close_is_called() -> None:
 
 def test_responses_of_views_have_this_class(make_app: Callable[..., Flask]) -> None:
     app = make_app()
-    views = {
+    views: dict[str, Any] = {
         "text": lambda: "a",
         "dictionary": lambda: {"a": 1},
         "own": lambda: flask.Response("a"),

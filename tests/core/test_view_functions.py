@@ -62,7 +62,7 @@ def test_attributes_are_examined_once(converting: Any, monkeypatch: pytest.Monke
         return "ok"
 
     vars(decorated)["limit"] = "1/minute"
-    examined = []
+    examined: list[Any] = []
     monkeypatch.setattr("flask.app.iscoroutinefunction", examined.append)
     for _ in range(3):
         assert converting.ensure_sync(decorated) is decorated

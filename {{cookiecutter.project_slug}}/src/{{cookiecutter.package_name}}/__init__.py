@@ -1,6 +1,11 @@
 """The application factory."""
 
+import gc
 import os
+
+# What modules create stays, so collections while importing are in vain. They take a sixth of the
+# time.
+gc.disable()
 
 from flask import Flask
 
@@ -74,6 +79,8 @@ from .core.http_client import upstreams
 # {% if cookiecutter.__web_vitals %}
 from .core.monitoring import web_vitals
 # {% endif %}
+
+gc.enable()
 
 # Limit DNS lookups to 2 s with one name server, instead of 10 (resolv.conf). No client does.
 os.environ.setdefault("RES_OPTIONS", "timeout:1 attempts:2")
