@@ -2,8 +2,10 @@ from collections.abc import Callable
 
 import pytest
 from flask import Flask, url_for
+from flask.testing import EnvironBuilder
 from werkzeug.routing import Map, Rule
 
+from {{ cookiecutter.package_name }}.core import url_rules
 from {{ cookiecutter.package_name }}.core.url_rules import LazyRule
 
 RULES: list[tuple[str, dict[str, object]]] = [
@@ -46,3 +48,44 @@ def test_builder_is_compiled_once_on_first_use(
     with app.test_request_context():
         assert {url_for("health.live") for _ in range(2)} == {"/health/live"}
     assert compiled == ["health.live"]
+
+
+REQUESTS: list[dict[str, str]] = [
+    {},
+    {"HTTP_HOST": "Shop.Example.com:8080", "PATH_INFO": "//items", "QUERY_STRING": "q=%C5%BE&a=1"},
+    {"HTTP_HOST": "example.com:443", "wsgi.url_scheme": "https", "SCRIPT_NAME": "/shop"},
+    {"HTTP_HOST": "[::1]:8000", "REQUEST_METHOD": "POST", "PATH_INFO": ""},
+    {"HTTP_HOST": "not a host", "PATH_INFO": "/\u00c5\u00be", "QUERY_STRING": "\u00c5\u00be"},
+    {"HTTP_HOST": f"{'a' * 64}.example.com"},
+    {"HTTP_HOST": "", "SERVER_NAME": "10.0.0.1", "SERVER_PORT": "8000"},
+    {"HTTP_CONNECTION": "upgrade", "HTTP_UPGRADE": "websocket"},
+]
+
+# Of Werkzeug's `MapAdapter`.
+ATTRIBUTES = (
+    "server_name",
+    "script_name",
+    "subdomain",
+    "url_scheme",
+    "path_info",
+    "default_method",
+    "query_args",
+    "websocket",
+)
+
+
+@pytest.mark.parametrize("values", REQUESTS)
+@pytest.mark.parametrize(
+    "config", [{}, {"SERVER_NAME": "example.com"}, {"TRUSTED_HOSTS": ["example.com"]}]
+)
+def test_rules_are_bound_as_by_flask(values: dict[str, str], config: dict[str, object]) -> None:
+    def bind(app: Flask) -> object:
+        app.config.update(config)
+        environ = {**EnvironBuilder(app).get_environ(), **values}
+        context = app.request_context(environ)
+        bound = [getattr(context.url_adapter, name, None) for name in ATTRIBUTES]
+        return bound, vars(context.request).get("host"), type(context.request.routing_exception)
+
+    quick = Flask("test")
+    url_rules.init_app(quick)
+    assert bind(quick) == bind(Flask("test"))

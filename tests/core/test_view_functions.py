@@ -55,3 +55,15 @@ def test_marked_functions_are_left_to_flask(
     vars(marked)["mark"] = True
     monkeypatch.setattr("flask.app.iscoroutinefunction", lambda function: "mark" in vars(function))
     assert converting.ensure_sync(marked) == ("sync", marked)
+
+
+def test_attributes_are_examined_once(converting: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def decorated() -> str:
+        return "ok"
+
+    vars(decorated)["limit"] = "1/minute"
+    examined: list[Any] = []
+    monkeypatch.setattr("flask.app.iscoroutinefunction", examined.append)
+    for _ in range(3):
+        assert converting.ensure_sync(decorated) is decorated
+    assert examined == [decorated]

@@ -12,6 +12,7 @@ from werkzeug.test import EnvironBuilder
 
 from {{ cookiecutter.package_name }}.config import load_settings
 from {{ cookiecutter.package_name }}.core import (
+    hooks,
     request_body,
     worker_threads,
 )
@@ -127,6 +128,7 @@ def test_semaphore_is_released_with_the_body(plain: Flask, guard: WorkerGuard) -
 
 
 def test_complete_body_is_not_watched(plain: Flask, guard: WorkerGuard) -> None:
+    hooks.init_app(plain)
     request_body.init_app(plain)
     plain.add_url_rule("/complete", "complete", view_func=lambda: "ab")
     plain.add_url_rule("/stream", view_func=lambda: Response(iter(["a", "b"])))

@@ -5,6 +5,7 @@ CODE = """
 import gc
 from {{ cookiecutter.package_name }}.wsgi import app
 
+assert gc.isenabled()
 assert not any(one is app for one in gc.get_objects())
 """
 

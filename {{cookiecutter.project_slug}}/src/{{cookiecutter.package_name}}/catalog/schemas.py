@@ -74,7 +74,7 @@ class ConditionalHeaders(Struct, rename={"if_match": "If-Match"}):
     if_match: str = ""
 
 
-class ProductQuery(Struct, forbid_unknown_fields=True):
+class ProductQuery(Struct, forbid_unknown_fields=True, frozen=True):
     """Query string of the product list."""
 
     limit: Annotated[int, Meta(ge=1, le=100)] = 20

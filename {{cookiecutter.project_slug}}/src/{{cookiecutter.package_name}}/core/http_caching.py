@@ -4,12 +4,15 @@ from collections.abc import Callable
 from functools import wraps
 from http import HTTPStatus
 from typing import Any
+from wsgiref.types import WSGIEnvironment
 
 from flask import Flask, Response, make_response, request
 
 from ..config import get_settings
 # {% if cookiecutter.__cdn %}
-from . import cdn
+from . import cdn, hooks
+# {% else %}
+from . import hooks
 # {% endif %}
 # {% if cookiecutter.__auth %}
 from .access import allow_anonymous
@@ -28,16 +31,15 @@ SESSION = f"{__package__}.session"
 
 def init_app(app: Flask) -> None:
     """Return 304 where the client has the response already."""
-    app.after_request(make_conditional)
+    hooks.after_request(app, make_conditional)
 
 
-def make_conditional(response: Response) -> Response:
+def make_conditional(response: Response, environ: WSGIEnvironment) -> Response:
     """Respond 304 to a client that has the response already (RFC 9110, 13.1.2 and 13.1.3)."""
-    environ = request.environ
     conditions = {name: environ[name] for name in CONDITIONAL_HEADERS if name in environ}
     if conditions and response.status_code == HTTPStatus.OK:
         # Without the headers for ranges and for writes, which Werkzeug would evaluate too.
-        response.make_conditional({"REQUEST_METHOD": request.method, **conditions})
+        response.make_conditional({"REQUEST_METHOD": environ["REQUEST_METHOD"], **conditions})
     return response
 
 

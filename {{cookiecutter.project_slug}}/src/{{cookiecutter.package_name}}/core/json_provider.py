@@ -3,8 +3,10 @@
 from typing import Any
 
 import msgspec
-from flask import Flask, Response
+from flask import Flask
 from flask.json.provider import JSONProvider
+
+from .responses import Response
 
 
 class MsgspecProvider(JSONProvider):
@@ -26,7 +28,7 @@ class MsgspecProvider(JSONProvider):
         if args and kwargs:
             raise TypeError("takes positional or keyword arguments, not both")
         value = args[0] if len(args) == 1 else args or kwargs or None
-        return Response(msgspec.json.encode(value), mimetype="application/json")
+        return Response(msgspec.json.encode(value), content_type="application/json")
 
 
 def init_app(app: Flask) -> None:

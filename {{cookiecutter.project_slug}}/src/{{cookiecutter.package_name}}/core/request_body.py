@@ -6,10 +6,12 @@ The request bodies that a process holds at the same time have a limit in bytes.
 from collections.abc import Iterable, Iterator
 from threading import Lock
 from typing import IO
-from wsgiref.types import WSGIEnvironment
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import BadRequest, LengthRequired, ServiceUnavailable
+
+from . import hooks
 
 # Threads never hold so many bytes. With greenlets a thousand slow clients could each have a body in
 # memory.
@@ -22,17 +24,15 @@ IS_COMPLETE = "{{ cookiecutter.package_name }}.is_complete"
 
 def init_app(app: Flask) -> None:
     """Check the bodies of requests and of streamed responses."""
-    budget = BodyBudget()
+    app.wsgi_app = budget = BodyBudget(app.wsgi_app)  # type: ignore[method-assign]
 
-    @app.before_request
-    def check_body() -> None:
-        environ = request.environ
+    def check_body(environ: WSGIEnvironment) -> None:
         require_complete_body(environ)
         if environ.get("CONTENT_LENGTH") or "HTTP_TRANSFER_ENCODING" in environ:
             budget.acquire()
 
-    app.teardown_request(budget.release)
-    app.after_request(check_stream_length)
+    hooks.before_request(app, check_body)
+    hooks.after_request(app, check_stream_length)
 
 
 def require_complete_body(environ: WSGIEnvironment) -> None:
@@ -51,10 +51,10 @@ def require_complete_body(environ: WSGIEnvironment) -> None:
         raise LengthRequired("Chunked bodies are not supported: send a Content-Length.")
 
 
-def check_stream_length(response: Response) -> Response:
+def check_stream_length(response: Response, environ: WSGIEnvironment) -> Response:
     """Count the bytes of a streamed response that has a `Content-Length`."""
     if not response.is_streamed:
-        request.environ[IS_COMPLETE] = True
+        environ[IS_COMPLETE] = True
         return response
     length = response.content_length
     if length is not None and not response.direct_passthrough:
@@ -77,11 +77,24 @@ def count_bytes(chunks: Iterable[bytes], missing: int) -> Iterator[bytes]:
 
 
 class BodyBudget:
-    """Limit of the bytes in progress; a request that exceeds it gets 503."""
+    """Limit of the bytes in progress; a request that exceeds it gets 503.
 
-    def __init__(self) -> None:
+    WSGI middleware: a request releases what it has reserved when its call ends.
+    """
+
+    def __init__(self, wsgi_app: WSGIApplication) -> None:
+        self.wsgi_app = wsgi_app
         self.used = 0
         self.lock = Lock()
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Call the application."""
+        try:
+            return self.wsgi_app(environ, start_response)
+        finally:
+            if size := environ.pop(RESERVED_BYTES, 0):
+                with self.lock:
+                    self.used -= size
 
     def acquire(self) -> None:
         """Reserve the length of the body, at most MAX_CONTENT_LENGTH.
@@ -96,12 +109,6 @@ class BodyBudget:
                 raise ServiceUnavailable("Too many request bodies: try again.", retry_after=1)
             self.used += size
         request.environ[RESERVED_BYTES] = size
-
-    def release(self, _: BaseException | None = None) -> None:
-        """Release the reserved bytes of the request."""
-        if size := request.environ.pop(RESERVED_BYTES, 0):
-            with self.lock:
-                self.used -= size
 
 
 class ChunkedBody:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
@@ -11,7 +12,7 @@ from flask import Flask, Request, Response, abort, request
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 
 from ..config import get_settings
-from . import SAFE_METHODS
+from . import SAFE_METHODS, hooks
 # {% if cookiecutter.__auth %}
 from .access import get_rule
 # {% endif %}
@@ -31,6 +32,8 @@ HEADERS = [
 ]
 HSTS = ("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
 SHARED_CACHE_HEADERS = {"cache-control", "cdn-cache-control", "surrogate-control"}
+# Gets the name of a header.
+NAME = itemgetter(0)
 
 
 def init_app(app: Flask) -> None:
@@ -47,15 +50,15 @@ def init_app(app: Flask) -> None:
 
     # Flask's TRUSTED_HOSTS would reject health checks of load balancers: their Host is an IP
     # address.
-    @app.before_request
-    def check_host_and_origin() -> None:
-        environ = request.environ
+    def check_host_and_origin(environ: WSGIEnvironment) -> None:
         host = environ.get("HTTP_HOST") or environ["SERVER_NAME"]
         if not is_allowed_host(host) and request.blueprint != "health":
             abort(400, "This host is not in ALLOWED_HOSTS.")
         is_write = environ["REQUEST_METHOD"] not in SAFE_METHODS
         if is_write and is_cross_site(environ, allowed_origins, is_allowed_host):
             abort(403, "This origin is not in CORS_ORIGINS.")
+
+    hooks.before_request(app, check_host_and_origin)
 
     sources = [*settings.CSP_SOURCES]
     # {% if cookiecutter.__cdn %}
@@ -200,18 +203,25 @@ class SecurityHeaders:
     def __init__(self, wsgi_app: WSGIApplication, policy: str) -> None:
         self.wsgi_app = wsgi_app
         headers = [*HEADERS, ("Content-Security-Policy", policy)]
-        # By the name in lower case, which is computed once and not for each response.
-        self.headers = [(name.lower(), (name, value)) for name, value in headers]
+
+        # Computed once for each combination of header names, of which there are few.
+        @lru_cache
+        def examine(names: tuple[str, ...]) -> tuple[bool, list[tuple[str, str]]]:
+            existing = {name.lower() for name in names}
+            missing = [header for header in headers if header[0].lower() not in existing]
+            return "set-cookie" in existing, missing
+
+        self.examine = examine
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Call the application and extend the headers of its response."""
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            names = {name.lower() for name, _ in headers}
-            if "set-cookie" in names:
+            sets_cookie, missing = self.examine(tuple(map(NAME, headers)))
+            if sets_cookie:
                 headers[:] = [header for header in headers if not allows_shared_caching(*header)]
-                names = {name.lower() for name, _ in headers}
-            headers += [header for name, header in self.headers if name not in names]
+                _, missing = self.examine(tuple(map(NAME, headers)))
+            headers += missing
             if environ["wsgi.url_scheme"] == "https":
                 headers.append(HSTS)
             return start_response(status, headers, exc_info)

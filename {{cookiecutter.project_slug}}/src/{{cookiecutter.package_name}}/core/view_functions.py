@@ -1,6 +1,7 @@
 """Flask's check for `async def` functions, which was a tenth of the time of a small response."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from inspect import CO_COROUTINE
 from typing import Any
 
@@ -15,10 +16,19 @@ def init_app(app: Flask) -> None:
     """
     original = app.ensure_sync
 
+    # One of its attributes may mark a function as asynchronous. Those of views stay as they are.
+    @lru_cache(maxsize=1000)
+    def is_unmarked(function: Callable[..., Any]) -> bool:
+        return original(function) is function
+
     def ensure_sync(function: Callable[..., Any]) -> Callable[..., Any]:
-        # A method has the attributes of its function. One of them may mark it as asynchronous.
+        # A method has the code and the attributes of its function.
         code = getattr(function, "__code__", None)
-        if code and not code.co_flags & CO_COROUTINE and not function.__dict__:
+        if (
+            code
+            and not code.co_flags & CO_COROUTINE
+            and (not function.__dict__ or is_unmarked(function))
+        ):
             return function
         return original(function)
 

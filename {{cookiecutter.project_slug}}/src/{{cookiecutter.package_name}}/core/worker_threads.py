@@ -184,11 +184,11 @@ class WorkerGuard:
         except BaseException:
             self.semaphore.release()
             raise
+        if IS_COMPLETE in environ:
+            return Body(self, body)
         if isinstance(body, ClosingIterator):
-            if IS_COMPLETE in environ:
-                return Body(self, body)
             return StreamedBody(self, body, environ)
-        # A file or an empty body. Servers send files faster if they are not wrapped.
+        # A file. Servers send it faster if it is not wrapped.
         self.semaphore.release()
         return body
 

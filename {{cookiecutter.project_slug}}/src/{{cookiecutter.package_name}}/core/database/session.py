@@ -7,16 +7,16 @@ from sqlalchemy.orm import Session
 
 def get_session() -> Session:
     """Return the session of the application context; it is opened on first use."""
-    if "session" not in g:
-        g.session = current_app.extensions["database"]()
-    session: Session = g.session
+    session: Session | None = g.get("session")
+    if session is None:
+        session = g.session = current_app.extensions["database"]()
     return session
 
 
 def close_session(_: BaseException | None = None) -> None:
     """Roll back uncommitted changes and return the connection to the pool."""
-    if "session" in g:
-        session = g.pop("session")
+    session: Session | None = g.pop("session", None)
+    if session is not None:
         try:
             session.close()
         except OperationalError:

@@ -3,13 +3,14 @@
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
+from wsgiref.types import WSGIEnvironment
 
 from flask import Flask, current_app, request
 from limits import parse
 from limits.storage import MemoryStorage
 
 from ...config import Settings, get_settings
-from .. import SAFE_METHODS
+from .. import SAFE_METHODS, hooks
 from . import (
     # {% if cookiecutter.reverse_proxy == "none" %}
     global_limit,
@@ -38,10 +39,11 @@ def init_app(app: Flask) -> None:
     app.extensions["rate_limiting"] = counters
     writes = limiter.FixedWindowLimiter("writes", get_settings(app).RATE_LIMIT_WRITES)
 
-    @app.before_request
-    def limit_writes() -> None:
-        if request.method not in SAFE_METHODS and not has_own_limit():
+    def limit_writes(environ: WSGIEnvironment) -> None:
+        if environ["REQUEST_METHOD"] not in SAFE_METHODS and not has_own_limit():
             writes.hit(counters)
+
+    hooks.before_request(app, limit_writes)
 
 
 def has_own_limit() -> bool:

@@ -1,9 +1,12 @@
 """A limit for all requests of a client, since no reverse proxy has one."""
 
+from wsgiref.types import WSGIEnvironment
+
 from flask import Flask, request
 from werkzeug.exceptions import TooManyRequests
 
 from ...config import get_settings
+from .. import hooks
 from .limiter import CounterStorage, FixedWindowLimiter
 
 UNLIMITED = {"health.live", "health.ready"}
@@ -16,8 +19,7 @@ def init_app(app: Flask, counters: CounterStorage) -> None:
     """
     limiter = FixedWindowLimiter("requests", get_settings(app).RATE_LIMIT)
 
-    @app.before_request
-    def limit_requests() -> None:
+    def limit_requests(_: WSGIEnvironment) -> None:
         endpoint = request.endpoint or ""
         if endpoint in UNLIMITED or endpoint.endswith("static"):
             return
@@ -25,3 +27,5 @@ def init_app(app: Flask, counters: CounterStorage) -> None:
         if count > limiter.limit:
             limiter.add_headers(0, reset)
             raise TooManyRequests(retry_after=reset)
+
+    hooks.before_request(app, limit_requests)
