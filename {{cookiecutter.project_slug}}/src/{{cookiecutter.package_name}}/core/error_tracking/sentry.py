@@ -24,6 +24,9 @@ from ...config import Settings, SettingsError
 # Values of the log line that a report can be searched for.
 TAGS = [
     "request_id",
+    # {% if cookiecutter.monitoring == "opentelemetry" %}
+    "trace_id",
+    # {% endif %}
     # {% if cookiecutter.__tasks %}
     "job",
     "job_id",
