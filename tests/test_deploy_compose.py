@@ -290,6 +290,9 @@ def test_releases_replace_containers_with_their_files(project: Path, tmp_path: P
     assert with_files >= {"backup", "certbot", "prometheus", "alertmanager", "grafana"}
     # The first start of a database server reads its folder; later ones do not.
     assert {name for name in with_files if first[name] == second[name]} <= {"database"}
+    # The state of the backups is in a volume, which the next container has, too.
+    volumes = {volume["target"] for volume in second["backup"]["volumes"] if volume["type"] == "volume"}
+    assert second["backup"]["environment"]["BACKUPS"] in volumes
     assert first["proxy"] == second["proxy"]
     assert first["migrate"]["profiles"] == ["migrate"]
     for service in first.values():
