@@ -35,7 +35,7 @@ from .core import (
     compression,
     # {% endif %}
     cors,
-    # {% if cookiecutter.__database %}
+    # {% if cookiecutter.__sql %}
     database,
     # {% endif %}
     # {% if cookiecutter.error_tracking == "sentry" %}
@@ -51,6 +51,9 @@ from .core import (
     logs,
     # {% if cookiecutter.__mail %}
     mail,
+    # {% endif %}
+    # {% if cookiecutter.database == "mongodb" %}
+    mongodb,
     # {% endif %}
     # {% if cookiecutter.__monitoring %}
     monitoring,
@@ -111,8 +114,11 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     cdn.init_app(app)
     # {% endif %}
     health.init_app(app)
-    # {% if cookiecutter.__database %}
+    # {% if cookiecutter.__sql %}
     database.init_app(app)
+    # {% endif %}
+    # {% if cookiecutter.database == "mongodb" %}
+    mongodb.init_app(app)
     # {% endif %}
     # {% if cookiecutter.__cache %}
     cache.init_app(app)

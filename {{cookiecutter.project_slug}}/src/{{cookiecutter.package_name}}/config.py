@@ -138,6 +138,14 @@ class Settings(Struct, frozen=True, kw_only=True, dict=True):
     # {% if cookiecutter.database == "postgresql" %}
     DATABASE_POOLER: Literal["none", "transaction"] = "none"
     # {% endif %}
+    # {% if cookiecutter.database == "mongodb" %}
+    # Database: connections, and the servers that confirm reads and writes.
+    DATABASE_POOL_SIZE: PositiveInt = 20
+    DATABASE_CONNECT_TIMEOUT: Annotated[int, Meta(ge=1, le=3600)] = 3
+    DATABASE_WRITE_CONCERN: str = ""
+    DATABASE_READ_CONCERN: Literal["", "local", "available", "majority", "linearizable"] = ""
+
+    # {% endif %}
     # {% if cookiecutter.__pooled %}
     # Database: connections and their pool.
     DATABASE_TIMEOUT: Seconds = 5.0
@@ -443,8 +451,11 @@ DEVELOPMENT_DEFAULTS = {
     # {% if cookiecutter.__cache %}
     "CACHE_URL": "memory://",
     # {% endif %}
-    # {% if cookiecutter.__database %}
+    # {% if cookiecutter.__sql %}
     "DATABASE_URL": "sqlite:///development.sqlite3",
+    # {% endif %}
+    # {% if cookiecutter.database == "mongodb" %}
+    "DATABASE_URL": "mongodb://127.0.0.1:27017/development",
     # {% endif %}
     # {% if cookiecutter.task_queue == "celery-rabbitmq" %}
     "BROKER_URL": "inline://",

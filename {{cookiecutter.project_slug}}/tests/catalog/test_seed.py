@@ -1,5 +1,7 @@
 from collections.abc import Callable
+# {% if cookiecutter.__sql %}
 from pathlib import Path
+# {% endif %}
 
 from flask import Flask
 from flask.testing import FlaskClient
@@ -13,8 +15,17 @@ def test_seed_loads_data_once(app: Flask, client: FlaskClient) -> None:
     assert client.get("/api/v1/products").get_json()["items"] == products
 
 
+# {% if cookiecutter.__sql %}
 def test_missing_table_is_a_one_line_error(make_app: Callable[..., Flask], tmp_path: Path) -> None:
     app = make_app(DATABASE_URL=f"sqlite:///{tmp_path}/empty.sqlite3")
     result = app.test_cli_runner().invoke(args=["seed"])
     assert result.exit_code == 1
     assert result.output == "Error: the database: no such table: category\n"
+# {% else %}
+def test_unreachable_server_is_a_one_line_error(make_app: Callable[..., Flask]) -> None:
+    app = make_app(DATABASE_URL="mongodb://127.0.0.1:1/test", DATABASE_CONNECT_TIMEOUT="1")
+    result = app.test_cli_runner().invoke(args=["seed"])
+    assert result.exit_code == 1
+    assert result.output.startswith("Error: the database: 127.0.0.1:1: ")
+    assert result.output.count("\n") == 1
+# {% endif %}
