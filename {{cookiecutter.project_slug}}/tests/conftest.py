@@ -22,6 +22,9 @@ pytest_plugins = [
     # {% if cookiecutter.__sql %}
     "fixtures.database",
     # {% endif %}
+    # {% if cookiecutter.database == "cassandra" %}
+    "fixtures.cassandra",
+    # {% endif %}
     # {% if cookiecutter.database == "mongodb" %}
     "fixtures.mongodb",
     # {% endif %}

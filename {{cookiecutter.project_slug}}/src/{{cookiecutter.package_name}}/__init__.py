@@ -28,6 +28,9 @@ from .core import (
     # {% if cookiecutter.__cache %}
     cache,
     # {% endif %}
+    # {% if cookiecutter.database == "cassandra" %}
+    cassandra,
+    # {% endif %}
     # {% if cookiecutter.__cdn %}
     cdn,
     # {% endif %}
@@ -116,6 +119,9 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     health.init_app(app)
     # {% if cookiecutter.__sql %}
     database.init_app(app)
+    # {% endif %}
+    # {% if cookiecutter.database == "cassandra" %}
+    cassandra.init_app(app)
     # {% endif %}
     # {% if cookiecutter.database == "mongodb" %}
     mongodb.init_app(app)

@@ -138,6 +138,21 @@ class Settings(Struct, frozen=True, kw_only=True, dict=True):
     # {% if cookiecutter.database == "postgresql" %}
     DATABASE_POOLER: Literal["none", "transaction"] = "none"
     # {% endif %}
+    # {% if cookiecutter.database == "cassandra" %}
+    # Database: the cluster, and the replicas that confirm reads and writes.
+    DATABASE_LOCAL_DATACENTER: str = "datacenter1"
+    DATABASE_REPLICATION_FACTOR: Annotated[int, Meta(ge=1, le=20)] = 3
+    DATABASE_CONSISTENCY: Literal["LOCAL_QUORUM", "QUORUM", "LOCAL_ONE", "ONE", "ALL"] = (
+        "LOCAL_QUORUM"
+    )
+    DATABASE_LIGHTWEIGHT_TRANSACTIONS: bool = True
+    DATABASE_PROTOCOL_VERSION: Annotated[int, Meta(ge=1, le=5)] = 4
+    DATABASE_TLS: bool = False
+    DATABASE_CA_FILE: str = ""
+    DATABASE_CONNECT_TIMEOUT: Seconds = 3.0
+    DATABASE_CONCURRENCY: Annotated[int, Meta(ge=1, le=1000)] = 50
+
+    # {% endif %}
     # {% if cookiecutter.database == "mongodb" %}
     # Database: connections, and the servers that confirm reads and writes.
     DATABASE_POOL_SIZE: PositiveInt = 20
@@ -453,6 +468,9 @@ DEVELOPMENT_DEFAULTS = {
     # {% endif %}
     # {% if cookiecutter.__sql %}
     "DATABASE_URL": "sqlite:///development.sqlite3",
+    # {% endif %}
+    # {% if cookiecutter.database == "cassandra" %}
+    "DATABASE_URL": "cassandra://127.0.0.1:9042/{{ cookiecutter.package_name }}",
     # {% endif %}
     # {% if cookiecutter.database == "mongodb" %}
     "DATABASE_URL": "mongodb://127.0.0.1:27017/development",

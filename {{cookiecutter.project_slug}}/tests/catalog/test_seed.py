@@ -21,7 +21,14 @@ def test_missing_table_is_a_one_line_error(make_app: Callable[..., Flask], tmp_p
     result = app.test_cli_runner().invoke(args=["seed"])
     assert result.exit_code == 1
     assert result.output == "Error: the database: no such table: category\n"
-# {% else %}
+# {% elif cookiecutter.database == "cassandra" %}
+def test_unreachable_server_is_a_one_line_error(make_app: Callable[..., Flask]) -> None:
+    app = make_app(DATABASE_URL="cassandra://127.0.0.1:1/test", DATABASE_CONNECT_TIMEOUT="1")
+    result = app.test_cli_runner().invoke(args=["seed"])
+    assert result.exit_code == 1
+    assert result.output.startswith("Error: the database: ")
+    assert result.output.count("\n") == 1
+# {% elif cookiecutter.database == "mongodb" %}
 def test_unreachable_server_is_a_one_line_error(make_app: Callable[..., Flask]) -> None:
     app = make_app(DATABASE_URL="mongodb://127.0.0.1:1/test", DATABASE_CONNECT_TIMEOUT="1")
     result = app.test_cli_runner().invoke(args=["seed"])

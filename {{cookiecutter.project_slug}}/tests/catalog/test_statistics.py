@@ -6,10 +6,10 @@ from flask.testing import FlaskClient
 Record = dict[str, Any]
 
 STATISTICS = "/api/v1/statistics"
-# {% if cookiecutter.__sql %}
-QUERIES = 1
-# {% else %}
+# {% if cookiecutter.database == "mongodb" %}
 QUERIES = 2
+# {% else %}
+QUERIES = 1
 # {% endif %}
 
 

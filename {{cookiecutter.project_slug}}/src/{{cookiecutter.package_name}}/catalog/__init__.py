@@ -21,6 +21,9 @@ from . import (
     # {% if cookiecutter.__auth %}
     records,
     # {% endif %}
+    # {% if cookiecutter.database == "cassandra" %}
+    recount,
+    # {% endif %}
     seed,
     # {% if cookiecutter.__cache %}
     statistics,
@@ -53,3 +56,6 @@ def init_app(app: Flask) -> None:
     pages.init_app(app)
     # {% endif %}
     app.cli.add_command(seed.seed)
+    # {% if cookiecutter.database == "cassandra" %}
+    app.cli.add_command(recount.recount)
+    # {% endif %}

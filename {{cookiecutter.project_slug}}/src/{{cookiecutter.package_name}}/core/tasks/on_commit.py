@@ -12,6 +12,8 @@ from ..database import on_commit
 # {% if cookiecutter.database == "mongodb" %}
 from pymongo.errors import ConnectionFailure, ExecutionTimeout
 
+# {% elif cookiecutter.database == "cassandra" %}
+from ..cassandra import UNAVAILABLE
 # {% endif %}
 from .circuit_breaker import CircuitBreaker
 
@@ -22,6 +24,9 @@ TRANSIENT_ERRORS: tuple[type[Exception], ...] = (
     # {% if cookiecutter.__sql %}
     OperationalError,
     PoolTimeoutError,
+    # {% endif %}
+    # {% if cookiecutter.database == "cassandra" %}
+    *UNAVAILABLE,
     # {% endif %}
     # {% if cookiecutter.database == "mongodb" %}
     ConnectionFailure,
