@@ -1,5 +1,8 @@
 from collections.abc import Callable
 from datetime import timedelta
+# {% if cookiecutter.__nosql %}
+from importlib import import_module
+# {% endif %}
 from typing import Any
 
 import pytest
@@ -18,12 +21,15 @@ from {{ cookiecutter.package_name }}.catalog.imports import Upload
 from {{ cookiecutter.package_name }}.core.database import get_session, utcnow
 # {% else %}
 from {{ cookiecutter.package_name }}.catalog import import_jobs as imports
-from {{ cookiecutter.package_name }}.catalog import {{ cookiecutter.database }} as storage
 from {{ cookiecutter.package_name }}.catalog.csv_format import MAX_REPORTED_ROWS
-from {{ cookiecutter.package_name }}.catalog.{{ cookiecutter.database }} import BATCH_SIZE
 # {% endif %}
 from {{ cookiecutter.package_name }}.core.tasks import JobError
 
+# {% if cookiecutter.__nosql %}
+storage = import_module("{{ cookiecutter.package_name }}.catalog.{{ cookiecutter.database }}")
+BATCH_SIZE: int = storage.BATCH_SIZE
+
+# {% endif %}
 Record = dict[str, Any]
 ImportFile = Callable[..., Record]
 

@@ -1,5 +1,6 @@
 """The database: a client of Apache Cassandra, and migrations."""
 
+import logging
 from typing import Any
 
 import structlog
@@ -27,6 +28,10 @@ __all__ = [
 URL_FORM = "cassandra://user:password@host1:9042,host2:9042/keyspace"
 
 register_client(create_client, "DATABASE_URL", expected=URL_FORM)
+
+
+# The driver logs failed attempts with tracebacks; exceptions reach the application.
+logging.getLogger("cassandra").setLevel(logging.CRITICAL)
 
 
 def init_app(app: Flask) -> None:
