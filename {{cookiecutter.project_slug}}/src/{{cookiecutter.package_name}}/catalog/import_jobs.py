@@ -40,6 +40,7 @@ blueprint = Blueprint("imports", __name__, url_prefix="/api/v1/products/imports"
 
 RETENTION = timedelta(days=7)
 
+
 class ImportQuery(Struct, forbid_unknown_fields=True):
     """Query string of an import."""
 
