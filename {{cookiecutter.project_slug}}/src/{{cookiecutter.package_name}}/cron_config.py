@@ -3,7 +3,7 @@
 # {% if cookiecutter.__catalog_jobs %}
 from rq import cron
 
-from .catalog.imports import delete_old_uploads
+from .catalog.{{ cookiecutter.__imports_module }} import delete_old_uploads
 from .core.tasks import LOW
 
 cron.register(delete_old_uploads, LOW, cron="17 3 * * *")

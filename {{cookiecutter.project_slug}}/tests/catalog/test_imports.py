@@ -199,10 +199,14 @@ def test_too_large_file_returns_413(app: Flask, client: FlaskClient) -> None:
 def test_file_is_not_stored_if_the_broker_is_unreachable(
     app: Flask, client: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail() -> None:
+    def fail(*_: object) -> None:
         raise ServiceUnavailable
 
+    # {% if cookiecutter.__sql %}
     monkeypatch.setattr(app.extensions["tasks"], "ping", fail)
+    # {% else %}
+    monkeypatch.setattr(imports.import_products, "delay", fail)
+    # {% endif %}
     assert client.post(IMPORTS, data=HEADER, content_type="text/csv").status_code == 503
     with app.app_context():
         assert count_uploads() == 0

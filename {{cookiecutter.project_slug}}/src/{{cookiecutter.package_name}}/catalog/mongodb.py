@@ -36,7 +36,7 @@ from .schemas import Cursor, ProductIn, ProductQuery
 Document = dict[str, Any]
 Writes = list[InsertOne[Document] | UpdateOne]
 
-BATCH_SIZE = 1000
+BATCH_SIZE = 500
 MAX_ATTEMPTS = 3
 DUPLICATE_KEY = 11000
 # Groups products by category, which a pipeline after `$match` counts.

@@ -59,7 +59,7 @@ class Client:
             options["readConcernLevel"] = settings.DATABASE_READ_CONCERN
         return MongoClient(
             self.url,
-            appname=settings.APP_VERSION or None,
+            appname="{{ cookiecutter.project_slug }}",
             connect=False,
             connectTimeoutMS=milliseconds,
             event_listeners=listeners,

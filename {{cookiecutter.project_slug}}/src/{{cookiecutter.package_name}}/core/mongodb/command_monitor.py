@@ -18,8 +18,9 @@ TRANSACTION_ENDS = {"commitTransaction", "abortTransaction"}
 READS = {"find", "aggregate", "count", "distinct", "getMore"}
 # Collections of this package: nobody caches them.
 INTERNAL = {"counters", "migrations"}
-# Parts of commands of which the values are no data.
-SHOWN = {"limit", "sort", "projection", "ordered", "upsert", "new", "batchSize"}
+# Parts of commands of which the values are no data, and parts that say nothing.
+SHOWN = {"limit", "sort", "projection"}
+HIDDEN = {"autocommit", "batchSize", "cursor", "lsid", "maxTimeMS", "ordered", "txnNumber"}
 
 
 class CommandMonitor(CommandListener):
@@ -84,7 +85,7 @@ def describe(name: str, command: dict[str, Any]) -> str:
     parts = [
         f"{key}={value if key in SHOWN else shape(value)}"
         for key, value in command.items()
-        if key not in {name, "lsid", "txnNumber", "collection"} and not key.startswith("$")
+        if key not in HIDDEN | {name} and not key.startswith("$")
     ]
     return " ".join([name, str(command.get(name, "")), *parts])
 

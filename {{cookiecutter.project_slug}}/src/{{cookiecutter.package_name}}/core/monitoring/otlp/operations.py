@@ -1,11 +1,16 @@
 """Spans and metrics of the database's operations, without their values."""
 
+from typing import TYPE_CHECKING
+
 from flask import Flask
 from opentelemetry.trace import SpanKind, get_current_span
 
-from ...operations import Operation
 from .instruments import Histogram
 from .tracing import tracing
+
+if TYPE_CHECKING:
+    # It imports this package.
+    from ...operations import Operation
 
 SYSTEM = "{{ cookiecutter.database }}"
 # Longer statements are cut.
@@ -24,7 +29,7 @@ def instrument(app: Flask) -> None:
     app.extensions["operations"].listeners.append(record)
 
 
-def record(operation: Operation) -> None:
+def record(operation: "Operation") -> None:
     """Record the duration of an operation, and its span if the request has one."""
     QUERIES.record(operation.seconds, SYSTEM, operation.name)
     if not get_current_span().is_recording():
