@@ -27,7 +27,7 @@ def cli_errors() -> Iterator[None]:
     try:
         yield
     except (*UNAVAILABLE, DriverException, TimeoutError) as error:
-        hint = " Start it: make database" if current_app.debug else ""
+        hint = " Start it: make database" if get_settings().DEBUG else ""
         sys.exit(f"Error: the database: {' '.join(str(error).split())}{hint}")
 
 
