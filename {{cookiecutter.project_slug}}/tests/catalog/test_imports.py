@@ -16,11 +16,11 @@ from {{ cookiecutter.package_name }}.catalog.bulk import BATCH_SIZE
 from {{ cookiecutter.package_name }}.catalog.csv_format import MAX_REPORTED_ROWS
 from {{ cookiecutter.package_name }}.catalog.imports import Upload
 from {{ cookiecutter.package_name }}.core.database import get_session, utcnow
-# {% else %}
+# {% elif cookiecutter.database == "mongodb" %}
 from {{ cookiecutter.package_name }}.catalog import import_jobs as imports
-from {{ cookiecutter.package_name }}.catalog import {{ cookiecutter.database }} as storage
+from {{ cookiecutter.package_name }}.catalog import mongodb as storage
 from {{ cookiecutter.package_name }}.catalog.csv_format import MAX_REPORTED_ROWS
-from {{ cookiecutter.package_name }}.catalog.{{ cookiecutter.database }} import BATCH_SIZE
+from {{ cookiecutter.package_name }}.catalog.mongodb import BATCH_SIZE
 # {% endif %}
 from {{ cookiecutter.package_name }}.core.tasks import JobError
 
