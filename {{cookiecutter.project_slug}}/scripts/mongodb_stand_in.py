@@ -10,6 +10,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -25,21 +26,29 @@ MAX_START_SECONDS = 30
 def stand_in(file: str, port: int = 0) -> Iterator[str]:
     """Run the stand-in, and yield its URL. The file `memory` is none."""
     port = port or free_port()
-    command = [sys.executable, "-m", "nx_27017.nx_27017", "--db", file, "--port", str(port)]
-    # Its log is of no use: errors reach the client.
-    process = subprocess.Popen(  # noqa: S603
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        deadline = time.monotonic() + MAX_START_SECONDS
-        while not is_listening(port):
-            if process.poll() is not None or time.monotonic() > deadline:
-                sys.exit("Error: the stand-in for MongoDB does not start: make up-dev has a server")
-            time.sleep(0.05)
-        yield f"mongodb://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait()
+    with tempfile.TemporaryDirectory() as folder:
+        # Its default is one file for all.
+        options = ["--db", file, "--port", str(port), "--pid-file", f"{folder}/pid"]
+        command = [sys.executable, "-c", "from nx_27017 import main; main()", *options]
+        # Its log is of no use: errors reach the client.
+        process = subprocess.Popen(  # noqa: S603
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        try:
+            wait_until_listening(process, port)
+            yield f"mongodb://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def wait_until_listening(process: subprocess.Popen[bytes], port: int) -> None:
+    """Wait until the stand-in accepts connections, or end this process."""
+    deadline = time.monotonic() + MAX_START_SECONDS
+    while not is_listening(port):
+        if process.poll() is not None or time.monotonic() > deadline:
+            sys.exit("Error: the stand-in for MongoDB does not start: make up-dev has a server")
+        time.sleep(0.05)
 
 
 def is_listening(port: int) -> bool:

@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any
 from unittest.mock import Mock
 
@@ -17,19 +17,16 @@ Changes = list[tuple[str, ...]]
 
 
 @pytest.fixture
-def recorded(app: Flask, request: pytest.FixtureRequest) -> tuple[Flask, list[Operation], Changes]:
+def recorded(app: Flask) -> Iterator[tuple[Flask, list[Operation], Changes]]:
     """The application, its operations, and the collections that changed."""
-    operations, changes = app.extensions["operations"], []
+    operations = app.extensions["operations"]
+    changes: Changes = []
     finished: list[Operation] = []
     operations.listeners.append(finished.append)
     former, operations.on_change = operations.on_change, lambda *names: changes.append(names)
-
-    def restore() -> None:
-        operations.listeners.remove(finished.append)
-        operations.on_change = former
-
-    request.addfinalizer(restore)
-    return app, finished, changes
+    yield app, finished, changes
+    operations.listeners.pop()
+    operations.on_change = former
 
 
 def test_operations_have_no_values(recorded: tuple[Flask, list[Operation], Changes]) -> None:

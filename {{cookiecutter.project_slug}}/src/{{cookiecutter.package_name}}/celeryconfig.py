@@ -10,7 +10,7 @@ from celery.schedules import crontab
 task_routes = {
     "celery.*": {"queue": "low"},
     # {% if cookiecutter.__catalog_jobs %}
-    "{{ cookiecutter.package_name }}.catalog.{{ cookiecutter.__imports_module }}.*": {"queue": "low"},
+    "{{ cookiecutter.package_name }}.catalog.import*": {"queue": "low"},
     # {% endif %}
 }
 

@@ -3,7 +3,11 @@
 # {% if cookiecutter.__catalog_jobs %}
 from rq import cron
 
-from .catalog.{{ cookiecutter.__imports_module }} import delete_old_uploads
+# {% if cookiecutter.__sql %}
+from .catalog.imports import delete_old_uploads
+# {% else %}
+from .catalog.import_jobs import delete_old_uploads
+# {% endif %}
 from .core.tasks import LOW
 
 cron.register(delete_old_uploads, LOW, cron="17 3 * * *")

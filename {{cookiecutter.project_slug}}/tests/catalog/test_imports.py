@@ -1,8 +1,5 @@
 from collections.abc import Callable
 from datetime import timedelta
-# {% if cookiecutter.__nosql %}
-from importlib import import_module
-# {% endif %}
 from typing import Any
 
 import pytest
@@ -19,17 +16,19 @@ from {{ cookiecutter.package_name }}.catalog.bulk import BATCH_SIZE
 from {{ cookiecutter.package_name }}.catalog.csv_format import MAX_REPORTED_ROWS
 from {{ cookiecutter.package_name }}.catalog.imports import Upload
 from {{ cookiecutter.package_name }}.core.database import get_session, utcnow
-# {% else %}
+# {% elif cookiecutter.database == "mongodb" %}
 from {{ cookiecutter.package_name }}.catalog import import_jobs as imports
+from {{ cookiecutter.package_name }}.catalog import mongodb as storage
+from {{ cookiecutter.package_name }}.catalog.csv_format import MAX_REPORTED_ROWS
+from {{ cookiecutter.package_name }}.catalog.mongodb import BATCH_SIZE
+# {% elif cookiecutter.database == "cassandra" %}
+from {{ cookiecutter.package_name }}.catalog import cassandra as storage
+from {{ cookiecutter.package_name }}.catalog import import_jobs as imports
+from {{ cookiecutter.package_name }}.catalog.cassandra import BATCH_SIZE
 from {{ cookiecutter.package_name }}.catalog.csv_format import MAX_REPORTED_ROWS
 # {% endif %}
 from {{ cookiecutter.package_name }}.core.tasks import JobError
 
-# {% if cookiecutter.__nosql %}
-storage = import_module("{{ cookiecutter.package_name }}.catalog.{{ cookiecutter.database }}")
-BATCH_SIZE: int = storage.BATCH_SIZE
-
-# {% endif %}
 Record = dict[str, Any]
 ImportFile = Callable[..., Record]
 

@@ -15,7 +15,9 @@ from ..core.cache import cache
 # {% endif %}
 from ..core.errors import FieldError, Problem, UnprocessableContent
 from ..core.http_caching import public
-from . import {{ cookiecutter.database }} as storage
+# {% if cookiecutter.database == "mongodb" %}
+from . import mongodb as storage
+# {% endif %}
 from .entities import Category, DuplicateError, Product, StaleError
 from .schemas import (
     CategoryCount,

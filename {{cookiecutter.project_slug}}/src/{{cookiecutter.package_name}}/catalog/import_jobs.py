@@ -33,7 +33,9 @@ from ..core.tasks import (
     # {% endif %}
     report_progress,
 )
-from . import {{ cookiecutter.database }} as storage
+# {% if cookiecutter.database == "mongodb" %}
+from . import mongodb as storage
+# {% endif %}
 from .csv_format import CSV, ImportReport, Row, parse_csv
 
 blueprint = Blueprint("imports", __name__, url_prefix="/api/v1/products/imports")

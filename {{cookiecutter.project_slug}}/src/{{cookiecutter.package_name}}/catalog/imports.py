@@ -43,6 +43,7 @@ blueprint = Blueprint("imports", __name__, url_prefix="/api/v1/products/imports"
 
 RETENTION = timedelta(days=7)
 
+
 class Upload(Base):
     """Uploaded file. It is stored in the database, as web servers and workers share no disk."""
 

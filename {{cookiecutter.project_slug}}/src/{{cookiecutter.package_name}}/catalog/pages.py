@@ -11,8 +11,8 @@ from ..core.database import get_session
 from ..web import add_nav_item
 # {% if cookiecutter.__sql %}
 from . import queries
-# {% else %}
-from . import {{ cookiecutter.database }} as queries
+# {% elif cookiecutter.database == "mongodb" %}
+from . import mongodb as queries
 # {% endif %}
 from .schemas import ProductQuery
 # {% if cookiecutter.__cache %}

@@ -10,10 +10,10 @@ from sqlalchemy import exists, select, text
 from ..core.database import cli_errors, get_dialect, get_session
 from .bulk import save_products
 from .models import Category, Product
-# {% else %}
+# {% elif cookiecutter.database == "mongodb" %}
 
-from ..core.{{ cookiecutter.database }} import cli_errors
-from . import {{ cookiecutter.database }} as storage
+from ..core.mongodb import cli_errors
+from . import mongodb as storage
 # {% endif %}
 from .schemas import ProductIn
 

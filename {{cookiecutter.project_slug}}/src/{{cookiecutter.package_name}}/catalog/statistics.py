@@ -15,8 +15,10 @@ from ..core.http_caching import public
 from ..core.rate_limiting import rate_limit
 # {% if cookiecutter.__sql %}
 from .models import Category, Product
-# {% else %}
-from . import {{ cookiecutter.database }} as storage
+# {% elif cookiecutter.database == "mongodb" %}
+from . import mongodb as storage
+# {% endif %}
+# {% if cookiecutter.__nosql %}
 from .entities import Category, CategoryStatistics, Product
 # {% endif %}
 

@@ -76,7 +76,7 @@ class CommandMonitor(CommandListener):
     def has_changes(self, name: str, reply: Any) -> bool:
         """Return whether a command has changed anything, or ended a transaction."""
         if name == "findAndModify":
-            return bool(reply.get("lastErrorObject", {}).get("n"))
+            return bool(reply.get("lastErrorObject", {}).get("n", reply.get("value")))
         return name in TRANSACTION_ENDS or (name in WRITES and bool(reply.get("n")))
 
 
