@@ -55,7 +55,7 @@ def options(make_app: Callable[..., Flask], url: str = URL, **variables: str) ->
 def test_settings_choose_data_center_and_consistency(make_app: Callable[..., Flask]) -> None:
     chosen = options(
         make_app,
-        "cassandra://ada:secret@node1/test",
+        "cassandra://ada@node1/test",
         DATABASE_LOCAL_DATACENTER="vienna",
         DATABASE_CONSISTENCY="QUORUM",
         DATABASE_LIGHTWEIGHT_TRANSACTIONS="true",
@@ -84,6 +84,14 @@ def test_idempotent_statements_are_retried_once_on_another_node(reason: str) -> 
     assert decide(other, retry_num=0)[0] == RetryPolicy.RETHROW
 
 
+# {% if cookiecutter.wsgi_server == "gunicorn" %}
+def test_gevent_is_rejected() -> None:
+    settings: Any = SimpleNamespace(WEB_WORKER_CLASS="gevent")
+    with pytest.raises(config.SettingsError, match="gthread"):
+        cluster_options(ClusterURL.parse(URL), settings)
+
+
+# {% endif %}
 def test_tls_verifies_certificates(make_app: Callable[..., Flask]) -> None:
     context = create_ssl_context(config.get_settings(make_app(DATABASE_TLS="true")))
     assert context
@@ -95,11 +103,3 @@ def test_ca_file_requires_tls(make_app: Callable[..., Flask], tmp_path: Path) ->
     settings = SimpleNamespace(DATABASE_TLS=False, DATABASE_CA_FILE=str(tmp_path))
     with pytest.raises(ValueError, match="without TLS"):
         create_ssl_context(settings)  # type: ignore[arg-type]
-
-
-# {% if cookiecutter.wsgi_server == "gunicorn" %}
-def test_gevent_is_rejected() -> None:
-    settings: Any = SimpleNamespace(WEB_WORKER_CLASS="gevent")
-    with pytest.raises(config.SettingsError, match="gthread"):
-        cluster_options(ClusterURL.parse(URL), settings)
-# {% endif %}

@@ -3,8 +3,8 @@
 import click
 from flask.cli import with_appcontext
 
-from ..core.{{ cookiecutter.database }} import cli_errors
-from . import {{ cookiecutter.database }} as storage
+from ..core.cassandra import cli_errors
+from . import cassandra as storage
 
 
 @click.command

@@ -14,7 +14,11 @@ from cassandra.policies import (
     TokenAwarePolicy,
 )
 
+# {% if cookiecutter.wsgi_server == "gunicorn" %}
 from ...config import Settings, SettingsError
+# {% else %}
+from ...config import Settings
+# {% endif %}
 
 DEFAULT_PORT = 9042
 
@@ -78,8 +82,10 @@ class IdempotentRetryPolicy(RetryPolicy):
 
 def cluster_options(url: ClusterURL, settings: Settings) -> dict[str, Any]:
     """Return arguments for `Cluster`."""
-    if getattr(settings, "WEB_WORKER_CLASS", "") == "gevent":
+    # {% if cookiecutter.wsgi_server == "gunicorn" %}
+    if settings.WEB_WORKER_CLASS == "gevent":
         raise SettingsError("WEB_WORKER_CLASS: the driver of the database works with gthread only")
+    # {% endif %}
     profile = ExecutionProfile(
         # The node that has the row, in the own data center.
         load_balancing_policy=TokenAwarePolicy(
