@@ -146,7 +146,7 @@ def test_only_statements_without_condition_are_repeated(
     assert bound == [True, not client.has_conditions]
 
 
-def test_failed_connection_is_not_repeated_at_once(
+def test_failed_connection_is_not_repeated_immediately(
     make_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connect = Mock(side_effect=module.NoHostAvailable("down", {}))

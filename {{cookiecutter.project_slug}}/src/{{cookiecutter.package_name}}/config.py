@@ -466,14 +466,8 @@ DEVELOPMENT_DEFAULTS = {
     # {% if cookiecutter.__cache %}
     "CACHE_URL": "memory://",
     # {% endif %}
-    # {% if cookiecutter.__sql %}
-    "DATABASE_URL": "sqlite:///development.sqlite3",
-    # {% endif %}
-    # {% if cookiecutter.database == "cassandra" %}
-    "DATABASE_URL": "cassandra://127.0.0.1:9042/{{ cookiecutter.package_name }}",
-    # {% endif %}
-    # {% if cookiecutter.database == "mongodb" %}
-    "DATABASE_URL": "mongodb://127.0.0.1:27017/development",
+    # {% if cookiecutter.__database %}
+    "DATABASE_URL": "{{ cookiecutter.__development_database_url }}",
     # {% endif %}
     # {% if cookiecutter.task_queue == "celery-rabbitmq" %}
     "BROKER_URL": "inline://",

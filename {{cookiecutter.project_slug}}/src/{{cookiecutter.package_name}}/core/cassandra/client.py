@@ -101,7 +101,7 @@ class Client:
         os.register_at_fork(after_in_child=self.reset)
 
     def reset(self) -> None:
-        """Forget the connections: processes cannot share them."""
+        """Start without connections: processes cannot share them."""
         self.session: Any = None
         self.prepared: dict[str, Any] = {}
         self.lock = Lock()
