@@ -15,9 +15,6 @@ from ..core.cache import cache
 # {% endif %}
 from ..core.errors import FieldError, Problem, UnprocessableContent
 from ..core.http_caching import public
-# {% if cookiecutter.database == "mongodb" %}
-from . import mongodb as storage
-# {% endif %}
 from .entities import Category, DuplicateError, Product, StaleError
 from .schemas import (
     CategoryCount,
@@ -29,6 +26,7 @@ from .schemas import (
     ProductPage,
     ProductQuery,
 )
+from .storage import storage
 
 blueprint = Blueprint("catalog", __name__, url_prefix="/api/v1")
 

@@ -33,10 +33,8 @@ from ..core.tasks import (
     # {% endif %}
     report_progress,
 )
-# {% if cookiecutter.database == "mongodb" %}
-from . import mongodb as storage
-# {% endif %}
 from .csv_format import CSV, ImportReport, Row, parse_csv
+from .storage import storage
 
 blueprint = Blueprint("imports", __name__, url_prefix="/api/v1/products/imports")
 

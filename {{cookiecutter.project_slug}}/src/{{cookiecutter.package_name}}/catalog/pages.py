@@ -11,12 +11,13 @@ from ..core.database import get_session
 from ..web import add_nav_item
 # {% if cookiecutter.__sql %}
 from . import queries
-# {% elif cookiecutter.database == "mongodb" %}
-from . import mongodb as queries
 # {% endif %}
 from .schemas import ProductQuery
 # {% if cookiecutter.__cache %}
 from .statistics import load_statistics
+# {% endif %}
+# {% if cookiecutter.__nosql %}
+from .storage import storage as queries
 # {% endif %}
 
 blueprint = Blueprint("catalog_pages", __name__, template_folder="templates")

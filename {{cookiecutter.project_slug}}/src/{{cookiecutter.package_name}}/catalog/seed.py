@@ -13,9 +13,11 @@ from .models import Category, Product
 # {% elif cookiecutter.database == "mongodb" %}
 
 from ..core.mongodb import cli_errors
-from . import mongodb as storage
 # {% endif %}
 from .schemas import ProductIn
+# {% if cookiecutter.__nosql %}
+from .storage import storage
+# {% endif %}
 
 # Name, price in cents, stock.
 EXAMPLES = {

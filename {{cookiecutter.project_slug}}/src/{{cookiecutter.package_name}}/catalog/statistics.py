@@ -15,11 +15,9 @@ from ..core.http_caching import public
 from ..core.rate_limiting import rate_limit
 # {% if cookiecutter.__sql %}
 from .models import Category, Product
-# {% elif cookiecutter.database == "mongodb" %}
-from . import mongodb as storage
-# {% endif %}
-# {% if cookiecutter.__nosql %}
+# {% else %}
 from .entities import Category, CategoryStatistics, Product
+from .storage import storage
 # {% endif %}
 
 blueprint = Blueprint("statistics", __name__, url_prefix="/api/v1")
