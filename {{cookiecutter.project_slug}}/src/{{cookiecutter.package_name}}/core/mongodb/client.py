@@ -1,0 +1,86 @@
+"""The client of MongoDB. Processes cannot share one: each creates its own on first use."""
+
+import os
+from threading import Lock
+from typing import Any
+
+from pymongo import MongoClient
+from pymongo.database import Database
+
+from ...config import Settings
+from ..operations import Operations
+from .command_monitor import CommandMonitor
+# {% if cookiecutter.__metrics %}
+from .pool_monitor import PoolMonitor
+# {% endif %}
+
+URL_FORM = "mongodb://user:password@host:port/name"
+
+Document = dict[str, Any]
+
+
+class Client:
+    """A client of pymongo for each process. A forked child starts without one."""
+
+    operations: Operations
+
+    def __init__(self, url: str, settings: Settings) -> None:
+        self.url = url
+        self.settings = settings
+        self.lock = Lock()
+        self.client: MongoClient[Document] | None = None
+        os.register_at_fork(after_in_child=self.forget)
+
+    def forget(self) -> None:
+        """Start again without a client: the parent goes on using its connections."""
+        self.lock, self.client = Lock(), None
+
+    @property
+    def database(self) -> Database[Document]:
+        """The database of the URL."""
+        if self.client is None:
+            with self.lock:
+                self.client = self.client or self.connect([CommandMonitor(self.operations)])
+        return self.client.get_default_database()
+
+    def connect(self, listeners: list[Any]) -> MongoClient[Document]:
+        """Create a client of pymongo, which connects on first use."""
+        settings = self.settings
+        # {% if cookiecutter.__metrics %}
+        if listeners:
+            listeners.append(PoolMonitor(settings.DATABASE_POOL_SIZE))
+        # {% endif %}
+        milliseconds = settings.DATABASE_CONNECT_TIMEOUT * 1000
+        options: dict[str, Any] = {}
+        if settings.DATABASE_WRITE_CONCERN:
+            concern = settings.DATABASE_WRITE_CONCERN
+            options["w"] = int(concern) if concern.isdigit() else concern
+        if settings.DATABASE_READ_CONCERN:
+            options["readConcernLevel"] = settings.DATABASE_READ_CONCERN
+        return MongoClient(
+            self.url,
+            appname="{{ cookiecutter.project_slug }}",
+            connect=False,
+            connectTimeoutMS=milliseconds,
+            event_listeners=listeners,
+            maxPoolSize=settings.DATABASE_POOL_SIZE,
+            serverSelectionTimeoutMS=milliseconds,
+            timeoutMS=int(settings.DATABASE_STATEMENT_TIMEOUT * 1000),
+            tz_aware=True,
+            **options,
+        )
+
+    def close(self) -> None:
+        """Close the connections of this process."""
+        if self.client is not None:
+            self.client.close()
+            self.client = None
+
+
+def create_client(name: str, settings: Settings) -> Client:
+    """Create the client for the URL in a setting; raise an error of pymongo if it is malformed."""
+    client = Client(getattr(settings, name), settings)
+    with client.connect([]) as connection:
+        # It raises `ConfigurationError` if the URL has no path.
+        connection.get_default_database()
+    return client
