@@ -202,6 +202,18 @@ def postgresql_memory(files: Files) -> Parts:
     }
 
 
+def mongodb_memory(files: Files) -> Parts:
+    """Return the cache, the connections and one index that is built. It is not measured: there is no server here."""
+    options = dict(re.findall(r"--(?:setParameter=)?(\w+)=([\d.]+)", str(files.services["database"]["command"])))
+    return {
+        "server": 250,
+        "cache": 1024 * float(options["wiredTigerCacheSizeGB"]),
+        "connections": float(options["maxConns"]),
+        "sorting": 100,
+        "building an index": float(options["maxIndexBuildMemoryUsageMegabytes"]),
+    }
+
+
 def mariadb_memory(files: Files) -> Parts:
     """Return the caches, and per connection the memory limit of a session and its thread."""
 
@@ -261,6 +273,7 @@ BY_SERVICE: dict[str, Callable[[Files], Parts]] = {
 BY_IMAGE: dict[str, Callable[[Files], Parts]] = {
     "mariadb": mariadb_memory,
     "memcached": memcached_memory,
+    "mongo": mongodb_memory,
     "postgres": postgresql_memory,
     "rabbitmq": rabbitmq_memory,
 }

@@ -81,7 +81,7 @@ class CommandMonitor(CommandListener):
 
 
 def describe(name: str, command: dict[str, Any]) -> str:
-    """Return a command as text without its values, such as `find product filter={_id: ?}`."""
+    """Return a command as text without its values, such as `find note filter={id: ?}`."""
     parts = [
         f"{key}={value if key in SHOWN else shape(value)}"
         for key, value in command.items()
