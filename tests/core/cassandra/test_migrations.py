@@ -60,6 +60,14 @@ def test_revision_writes_the_next_file(run: Run, folder: Path) -> None:
     assert migrations.split_statements((folder / "0001_add_color.cql").read_text()) == []
 
 
+def test_stats_add_up_the_ranges_of_tokens(
+    app: Flask, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [Mock(table_name="a", partitions_count=n, mean_partition_size=10 * n) for n in (1, 3)]
+    monkeypatch.setattr(app.extensions["cassandra"], "execute", lambda *_: rows)
+    assert run("stats").output == "a: 4 partitions, 25 bytes each\n"
+
+
 def test_second_process_waits_for_the_lock(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(migrations, "LOCK_TIMEOUT", 0.1)
     monkeypatch.setattr(migrations, "POLL_INTERVAL", 0.05)

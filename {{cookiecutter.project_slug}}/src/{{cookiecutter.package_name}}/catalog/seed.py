@@ -13,6 +13,9 @@ from .models import Category, Product
 # {% elif cookiecutter.database == "mongodb" %}
 
 from ..core.mongodb import cli_errors
+# {% elif cookiecutter.database == "cassandra" %}
+
+from ..core.cassandra import cli_errors
 # {% endif %}
 from .schemas import ProductIn
 # {% if cookiecutter.__nosql %}

@@ -1,4 +1,4 @@
-"""The database: a client of Apache Cassandra, and migrations."""
+"""The database: a client of Cassandra, and migrations."""
 
 import logging
 from typing import Any

@@ -16,6 +16,11 @@ from .migrations import FOLDER, find_migrations, pending, upgrade
 
 db = AppGroup("db", help="Migrate the database.")
 
+SELECT_SIZES = (
+    "SELECT table_name, partitions_count, mean_partition_size "
+    "FROM system.size_estimates WHERE keyspace_name = ?"
+)
+
 TEMPLATE = """-- {message}.
 -- Each statement ends with a semicolon at the end of a line. It must fit the previous release.
 """
@@ -52,6 +57,21 @@ def status_command(*, check: bool) -> None:
         missing = [path.name for path in find_migrations() if pending(client, path)]
     click.echo("\n".join(missing) or "All migrations have been applied.")
     sys.exit(1 if check and missing else 0)
+
+
+@db.command("stats")
+def stats_command() -> None:
+    """Print the estimated number of partitions of each table, and their mean size in bytes."""
+    client: Client = current_app.extensions["cassandra"]
+    with cli_errors():
+        rows = client.execute(SELECT_SIZES, client.keyspace)
+    sizes: dict[str, list[tuple[int, int]]] = {}
+    for row in rows:
+        sizes.setdefault(row.table_name, []).append((row.partitions_count, row.mean_partition_size))
+    for name, ranges in sorted(sizes.items()):
+        total = sum(count for count, _ in ranges)
+        mean = sum(count * size for count, size in ranges) // max(total, 1)
+        click.echo(f"{name}: {total} partitions, {mean} bytes each")
 
 
 @db.command("revision")
