@@ -45,7 +45,7 @@ format: $(READY) ## format the template's own code and fix what ruff can fix
 bench: $(READY) ## measure a project beside bare Flask and write docs/performance.md; longer: ARGS=--long
 	$(BIN)/python -m benchmarks $(ARGS)
 
-bench-check: $(READY) ## compare the instructions of a request with benchmarks/baseline.json; UPDATE=1 replaces it
+bench-check: $(READY) ## compare what a request, the import and a render cost with benchmarks/baseline.json; UPDATE=1 replaces it
 	$(BIN)/python -m benchmarks.bench_check
 
 ##@ Document
