@@ -71,7 +71,7 @@ each() {
     done
 }
 
-# Containers first finish requests and jobs, for at most stop_grace_period.
+# Containers first finish their work, for at most stop_grace_period.
 remove() {
     docker stop "$1" >/dev/null
     docker rm --volumes "$1" >/dev/null
