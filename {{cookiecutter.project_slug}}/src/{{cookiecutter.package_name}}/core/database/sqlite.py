@@ -49,8 +49,8 @@ def create_engine(url: URL, settings: Settings) -> Engine:
         file: Any = connection.connection.driver_connection
         file.execute("BEGIN IMMEDIATE" if may_write else "BEGIN")
 
-    # SQLite copies its log into the file when the last connection is closed. Garbage collection does
-    # not close them: see wsgi.py.
+    # SQLite copies its log into the file when the last connection is closed. Garbage collection
+    # does not close them: see wsgi.py.
     atexit.register(engine.dispose)
     return engine
 
