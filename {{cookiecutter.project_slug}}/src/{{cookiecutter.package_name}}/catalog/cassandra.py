@@ -127,7 +127,7 @@ def load_all_categories() -> Iterator[Category]:
 
 
 def load_statistics() -> list[CategoryStatistics]:
-    """Load the statistics of all categories by name."""
+    """Load the numbers and prices of all categories by name."""
     return [
         CategoryStatistics(
             row.name,
