@@ -39,7 +39,7 @@ from tests.services import (
 )
 
 SERVERS: dict[Value, type[DatabaseServer]] = {"postgresql": PostgreSQL, "mysql": MariaDB}
-WITHOUT_SERVER = {"sqlite", "none"}
+WITHOUT_SERVER = {"sqlite", "mongodb", "cassandra", "none"}
 
 
 def combination_with(database: Value, **options: Value) -> Combination:

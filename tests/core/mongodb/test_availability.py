@@ -12,7 +12,7 @@ from unittest.mock import Mock
 import pytest
 from flask import Flask
 from pymongo.errors import OperationFailure
-from scripts.mongodb_stand_in import stand_in
+from scripts.fake_mongodb import fake_server
 
 from {{ cookiecutter.package_name }} import config
 from {{ cookiecutter.package_name }}.core.mongodb import get_database
@@ -55,7 +55,7 @@ def hanging_port() -> Iterator[int]:
 
 
 def test_stopped_server_returns_503_until_it_is_back(make_app: Callable[..., Flask]) -> None:
-    with stand_in("memory") as url:
+    with fake_server("memory") as url:
         app = make_app(DATABASE_URL=f"{url}/test", DATABASE_CONNECT_TIMEOUT="1")
         add_view(app)
         client = app.test_client()
@@ -67,7 +67,7 @@ def test_stopped_server_returns_503_until_it_is_back(make_app: Callable[..., Fla
     ready = client.get("/health/ready")
     assert ready.status_code == 503
     assert ready.get_json()["checks"]["database"]["status"] != "ok"
-    with stand_in("memory", int(url.rpartition(":")[2])):
+    with fake_server("memory", int(url.rpartition(":")[2])):
         # The driver looks for the server every half second while requests wait.
         assert client.get("/ask").status_code == 200
         assert client.get("/health/ready").status_code == 200
@@ -89,7 +89,7 @@ def test_hanging_server_returns_503_in_time(
 def test_rejected_credentials_return_503(
     app: Flask, make_app: Callable[..., Flask], code: int, status: int
 ) -> None:
-    """The stand-in has no logins, so the error is raised here."""
+    """The fake server has no logins, so the error is raised here."""
     app = make_app(FLASK_TESTING="", FLASK_DEBUG="1")
     add_view(app)
     database = Mock()

@@ -68,7 +68,7 @@ def event(name: str, **values: Any) -> Any:
 
 @pytest.mark.parametrize(("end", "expected"), [("commitTransaction", 1), ("abortTransaction", 0)])
 def test_transaction_invalidates_after_its_commit(end: str, expected: int) -> None:
-    """The stand-in has no transactions of replica sets."""
+    """The fake server has no transactions of replica sets."""
     operations = Mock()
     monitor = CommandMonitor(operations)
     for collection in ("note", "tag"):

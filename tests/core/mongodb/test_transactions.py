@@ -1,4 +1,4 @@
-"""Transactions. The stand-in is a single server, so those of a replica set are a fake here."""
+"""Transactions. The fake server is a single server, so those of a replica set are a fake here."""
 
 from typing import Any
 from unittest.mock import MagicMock

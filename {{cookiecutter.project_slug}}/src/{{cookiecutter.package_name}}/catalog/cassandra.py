@@ -127,7 +127,7 @@ def load_all_categories() -> Iterator[Category]:
 
 
 def load_statistics() -> list[CategoryStatistics]:
-    """Load the statistics of all categories by name."""
+    """Load the numbers and prices of all categories by name."""
     return [
         CategoryStatistics(
             row.name,
@@ -383,7 +383,7 @@ def position(name: str, product_id: int) -> str:
 
 
 def add_counts(changes: list[Change]) -> None:
-    """Add changes to the statistics of their categories.
+    """Add changes to the numbers of their categories.
 
     They may miss one of two concurrent changes, and prices of deleted products remain, until
     `recount`.
@@ -411,17 +411,17 @@ def add_counts(changes: list[Change]) -> None:
 
 
 def is_counted(product: Product) -> bool:
-    """Return whether the statistics include a product: drafts are hidden."""
+    """Return whether the numbers include a product: drafts are hidden."""
     return not getattr(product, "draft", False)
 
 
 def empty_statistics() -> CategoryStatistics:
-    """Return the statistics of no products."""
+    """Return the numbers of no products."""
     return CategoryStatistics("", 0, 0, None, None)
 
 
 def add(entry: CategoryStatistics, price: int, stock: int, sign: int = 1) -> None:
-    """Add a product to statistics, or subtract it."""
+    """Add a product to numbers, or subtract it."""
     entry.products += sign
     entry.sold_out += sign * (stock == 0)
     if sign > 0:
@@ -431,7 +431,7 @@ def add(entry: CategoryStatistics, price: int, stock: int, sign: int = 1) -> Non
 
 
 def recount() -> None:
-    """Compute the statistics again. It reads all products, a partition at a time."""
+    """Compute the numbers again. It reads all products, a partition at a time."""
     client = get_client()
     drafts = not has_drafts()
     for row in load_category_rows():

@@ -56,7 +56,7 @@ class Upload(Struct):
 
 # {% endif %}
 class CategoryStatistics(Struct):
-    """Statistics of a category. The prices of an empty category are null."""
+    """Numbers of a category. The prices of an empty category are null."""
 
     category: str
     products: int

@@ -83,7 +83,7 @@ def count_products() -> list[Document]:
 
 
 def load_statistics() -> list[CategoryStatistics]:
-    """Load the statistics of all categories by name."""
+    """Load the numbers of all categories by name."""
     groups = {found["_id"]: found for found in count_products()}
     return [
         CategoryStatistics(

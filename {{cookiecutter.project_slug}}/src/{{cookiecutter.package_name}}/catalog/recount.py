@@ -1,4 +1,4 @@
-"""`flask recount`: the statistics of the catalog, computed again."""
+"""`flask recount`: the numbers of products, computed again."""
 
 import click
 from flask.cli import with_appcontext
@@ -13,4 +13,4 @@ def recount() -> None:
     """Count the products of each category again, after a crash or many deletions."""
     with cli_errors():
         storage.recount()
-    click.echo("The statistics are up to date.")
+    click.echo("The numbers are up to date.")

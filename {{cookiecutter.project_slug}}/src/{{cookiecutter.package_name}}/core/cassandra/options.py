@@ -106,7 +106,7 @@ def cluster_options(url: ClusterURL, settings: Settings) -> dict[str, Any]:
         "connect_timeout": settings.DATABASE_CONNECT_TIMEOUT,
         "control_connection_timeout": settings.DATABASE_CONNECT_TIMEOUT,
         "reconnection_policy": ExponentialReconnectionPolicy(0.5, 5, max_attempts=None),
-        # A node that hangs is down after eight seconds; then requests fail immediately.
+        # An idle connection to a node that hangs is closed after eight seconds.
         "idle_heartbeat_interval": 5,
         "idle_heartbeat_timeout": 3,
         "ssl_context": create_ssl_context(settings),

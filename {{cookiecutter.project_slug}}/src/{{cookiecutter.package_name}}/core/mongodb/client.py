@@ -29,9 +29,9 @@ class Client:
         self.settings = settings
         self.lock = Lock()
         self.client: MongoClient[Document] | None = None
-        os.register_at_fork(after_in_child=self.forget)
+        os.register_at_fork(after_in_child=self.reset)
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Start again without a client: the parent goes on using its connections."""
         self.lock, self.client = Lock(), None
 

@@ -16,7 +16,7 @@ from ..operations import Operation, Operations
 WRITES = {"insert", "update", "delete", "findAndModify"}
 TRANSACTION_ENDS = {"commitTransaction", "abortTransaction"}
 READS = {"find", "aggregate", "count", "distinct", "getMore"}
-# Collections of this package: nobody caches them.
+# Collections of this package: no cached value has their tag.
 INTERNAL = {"counters", "migrations"}
 # Parts of commands of which the values are no data, and parts that say nothing.
 SHOWN = {"limit", "sort", "projection"}

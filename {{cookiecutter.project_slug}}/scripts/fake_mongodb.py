@@ -1,6 +1,6 @@
-"""Run a command with a stand-in for MongoDB, unless DATABASE_URL names a server or one runs here.
+"""Run a command with a fake MongoDB, unless DATABASE_URL names a server or one runs here.
 
-    python scripts/mongodb_stand_in.py flask run
+    python scripts/fake_mongodb.py flask run
 
 nx-27017 speaks the protocol of MongoDB and stores documents in an SQLite file. It has neither
 transactions of replica sets nor logins, and few queries use indexes: see docs/database.md.
@@ -23,8 +23,8 @@ MAX_START_SECONDS = 30
 
 
 @contextmanager
-def stand_in(file: str, port: int = 0) -> Iterator[str]:
-    """Run the stand-in, and yield its URL. The file `memory` is none."""
+def fake_server(file: str, port: int = 0) -> Iterator[str]:
+    """Run the fake server, and yield its URL. The file `memory` is none."""
     port = port or free_port()
     with tempfile.TemporaryDirectory() as folder:
         # Its default is one file for all.
@@ -43,11 +43,11 @@ def stand_in(file: str, port: int = 0) -> Iterator[str]:
 
 
 def wait_until_listening(process: subprocess.Popen[bytes], port: int) -> None:
-    """Wait until the stand-in accepts connections, or end this process."""
+    """Wait until the fake server accepts connections, or end this process."""
     deadline = time.monotonic() + MAX_START_SECONDS
     while not is_listening(port):
         if process.poll() is not None or time.monotonic() > deadline:
-            sys.exit("Error: the stand-in for MongoDB does not start: make up-dev has a server")
+            sys.exit("Error: the fake MongoDB does not start: make up-dev has a server")
         time.sleep(0.05)
 
 
@@ -69,7 +69,7 @@ def main(command: list[str]) -> int:
     """Run a command, and return its exit status."""
     has_server = os.environ.get("DATABASE_URL") or dotenv_values(".env").get("DATABASE_URL")
     is_running = has_server or is_listening(PORT)
-    with nullcontext() if is_running else stand_in(FILE, PORT):
+    with nullcontext() if is_running else fake_server(FILE, PORT):
         try:
             return subprocess.run(command, check=False).returncode  # noqa: S603
         except KeyboardInterrupt:
