@@ -27,6 +27,7 @@ PRODUCTION_SETTINGS = {
     "RATE_LIMIT_WRITES": "100000/second",
     "RATE_LIMIT_IMPORTS": "100000/second",
     "RATE_LIMIT_TITLES": "100000/second",
+    "RATE_LIMIT_WEB_VITALS": "100000/second",
     # Each process has its own cache; the tests of caches have a server.
     "CACHE_URL": "memory://",
     # Jobs run in the process that sends them; the tests of queues have a broker.

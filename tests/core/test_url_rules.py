@@ -56,7 +56,7 @@ REQUESTS: list[dict[str, str]] = [
     {"HTTP_HOST": "example.com:443", "wsgi.url_scheme": "https", "SCRIPT_NAME": "/shop"},
     {"HTTP_HOST": "[::1]:8000", "REQUEST_METHOD": "POST", "PATH_INFO": ""},
     {"HTTP_HOST": "not a host", "PATH_INFO": "/\u00c5\u00be", "QUERY_STRING": "\u00c5\u00be"},
-    {"HTTP_HOST": f"{'a' * 64}.example.com"},
+    {"HTTP_HOST": f"{'a' * 63}.example.com"},
     {"HTTP_HOST": "", "SERVER_NAME": "10.0.0.1", "SERVER_PORT": "8000"},
     {"HTTP_CONNECTION": "upgrade", "HTTP_UPGRADE": "websocket"},
 ]
