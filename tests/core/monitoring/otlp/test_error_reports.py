@@ -13,6 +13,8 @@ from .conftest import Spans
 def test_report_has_the_id_of_the_trace(
     make_traced_app: Callable[..., Flask], spans: Spans, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY"):
+        monkeypatch.delenv(name, raising=False)
     app = make_traced_app(SENTRY_DSN="http://key@127.0.0.1:9/1")
     reports: list[Event] = []
     client = sentry_sdk.get_client()
