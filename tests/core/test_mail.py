@@ -97,7 +97,7 @@ def catch(catcher: Catcher, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
         def start(**options: Any) -> int:
             with socket.create_server(("127.0.0.1", 0)) as probe:
                 port: int = probe.getsockname()[1]
-            controller = Controller(catcher, "127.0.0.1", port, **options)
+            controller = Controller(catcher, "127.0.0.1", port, ready_timeout=30, **options)
             controller.start()
             stack.callback(controller.stop)
             return port
