@@ -79,7 +79,7 @@ def count_bytes(chunks: Iterable[bytes], missing: int) -> Iterator[bytes]:
 class BodyBudget:
     """Limit of the bytes in progress; a request that exceeds it gets 503.
 
-    WSGI middleware: a request releases what it has reserved when its call ends.
+    WSGI middleware: the reserved bytes of a request are released when its call ends.
     """
 
     def __init__(self, wsgi_app: WSGIApplication) -> None:

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable, Iterable
 from functools import lru_cache
-from operator import itemgetter
 from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
@@ -17,6 +16,7 @@ from . import SAFE_METHODS, hooks
 from .access import get_rule
 # {% endif %}
 from .http_caching import SESSION
+from .responses import NAME
 
 HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9.-]+?)\.?)(?::[0-9]{1,5})?", re.ASCII)
 DEFAULT_PORTS = {"http": ":80", "https": ":443"}
@@ -32,8 +32,6 @@ HEADERS = [
 ]
 HSTS = ("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
 SHARED_CACHE_HEADERS = {"cache-control", "cdn-cache-control", "surrogate-control"}
-# Gets the name of a header.
-NAME = itemgetter(0)
 
 
 def init_app(app: Flask) -> None:
