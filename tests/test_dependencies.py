@@ -22,6 +22,7 @@ PRIVATE_ATTRIBUTES = {
     "database/mysql.py: _execute_command": "pymysql.connections:Connection._execute_command",
     "database/postgresql.py: _connect_gen": "psycopg:Connection._connect_gen",
     "database/timeouts.py: _timeout": "sqlalchemy.pool:QueuePool.timeout",
+    "hooks.py: _get_current_object": "werkzeug.local:LocalProxy._get_current_object",
     "monitoring/otlp/log_exporter.py: _log_exporter": (
         "opentelemetry.exporter.otlp.proto.http._log_exporter:OTLPLogExporter"
     ),
@@ -34,6 +35,7 @@ PRIVATE_ATTRIBUTES = {
     "monitoring/prometheus/shared_files.py: _sum": "prometheus_client:Histogram._metric_init",
     "monitoring/prometheus/shared_files.py: _upper_bounds": "prometheus_client:Histogram._prepare_buckets",
     "monitoring/prometheus/shared_files.py: _value": "prometheus_client:Gauge._metric_init",
+    "responses.py: _on_close": "werkzeug.wrappers:Response.call_on_close",
     "tasks/celery_results.py: _filename": "celery.backends.filesystem:FilesystemBackend._filename",
     "tasks/celery_redis_transport.py: _brpop_read": "kombu.transport.redis:Channel._brpop_read",
     "tasks/celery_redis_transport.py: _brpop_start": "kombu.transport.redis:Channel._brpop_start",
