@@ -9,7 +9,11 @@ import pytest
 from cassandra import AlreadyExists
 from flask import Flask
 
-from {{ cookiecutter.package_name }}.core.cassandra import commands, get_client, migrations
+from {{ cookiecutter.package_name }}.core.cassandra import (
+    commands,
+    get_client,
+    migrations,
+)
 
 Run = Callable[..., Any]
 

@@ -7,7 +7,10 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from {{ cookiecutter.package_name }}.catalog import cassandra
-from {{ cookiecutter.package_name }}.catalog.entities import DuplicateError, Product
+from {{ cookiecutter.package_name }}.catalog.entities import (
+    DuplicateError,
+    Product,
+)
 from {{ cookiecutter.package_name }}.catalog.schemas import ProductIn
 from {{ cookiecutter.package_name }}.core.cassandra import batch, get_client
 
