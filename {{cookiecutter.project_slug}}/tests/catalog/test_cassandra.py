@@ -163,7 +163,7 @@ def test_sku_of_a_deleted_product_is_free(
     assert add_product("apple")["sku"] == "APPLE"
 
 
-def test_sku_that_a_crash_has_left_is_free(app: Flask, client: FlaskClient) -> None:
+def test_sku_that_a_crash_has_left_is_free(app: Flask) -> None:
     with app.app_context():
         category = cassandra.insert_category("Books")
         product = cassandra.insert_product(ProductIn("P-1", "Pen", 1, category.id), category)

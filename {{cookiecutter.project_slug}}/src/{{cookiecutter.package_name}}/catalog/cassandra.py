@@ -89,7 +89,7 @@ INSERT_PLACE = (
 DELETE_PLACE = "DELETE FROM product_list WHERE list = ? AND bucket = ? AND position = ?"
 
 Place = tuple[str, int, str]
-# A former and a new version of a product. A new product has no former one, a deleted one no new one.
+# A former and a new version of a product: None before it exists, and after it is deleted.
 Change = tuple[Product | None, Product | None]
 
 
