@@ -103,10 +103,22 @@ def test_batch_is_repeated_after_a_concurrent_insert(
 
 
 @pytest.mark.usefixtures("_conditions")
-def test_only_one_of_concurrent_inserts_gets_a_sku(app: Flask) -> None:
+def test_only_one_of_concurrent_inserts_gets_a_sku(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with app.app_context():
         category = cassandra.insert_category("Books")
     results = []
+    find_claims = cassandra.find_claims
+    barrier = threading.Barrier(8)
+
+    def find_none(skus: list[str]) -> Any:
+        """Return when all threads have found that the SKU is free."""
+        claims = find_claims(skus)
+        barrier.wait(timeout=10)
+        return claims
+
+    monkeypatch.setattr(cassandra, "find_claims", find_none)
 
     def insert() -> None:
         with app.app_context():
