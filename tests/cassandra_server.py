@@ -77,10 +77,20 @@ class Cassandra(Server):
     def server_command(self) -> list[str | Path]:
         """Return the command that starts the server."""
         modules = [f"--add-opens=java.base/{name}=ALL-UNNAMED" for name in OPENED]
-        java = [program("java", self.package), "-Xmx256M", "-Djava.net.preferIPv4Stack=true", *modules]
+        java: list[str | Path] = [
+            program("java", self.package),
+            "-Xmx256M",
+            "-Djava.net.preferIPv4Stack=true",
+            *modules,
+        ]
         files = {"cassandra.config": "cassandra.yaml", "log4j.configuration": "log4j.properties"}
         properties = [f"-D{name}=file://{self.folder}/{file}" for name, file in files.items()]
-        start = ["-cp", self.folder / "server.jar", "org.apache.cassandra.service.CassandraDaemon", *self.options]
+        start: list[str | Path] = [
+            "-cp",
+            self.folder / "server.jar",
+            "org.apache.cassandra.service.CassandraDaemon",
+            *self.options,
+        ]
         return [*java, *properties, "-Dcassandra-foreground=yes", *start]
 
     def is_ready(self) -> bool:
