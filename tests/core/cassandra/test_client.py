@@ -7,9 +7,14 @@ from unittest.mock import Mock
 
 import pytest
 from cassandra import OperationTimedOut
+from cassandra.cluster import NoHostAvailable
 from flask import Flask, g
 
-from {{ cookiecutter.package_name }}.core.cassandra import Client, get_client, is_applied
+from {{ cookiecutter.package_name }}.core.cassandra import (
+    Client,
+    get_client,
+    is_applied,
+)
 from {{ cookiecutter.package_name }}.core.cassandra import client as module
 from {{ cookiecutter.package_name }}.core.cassandra.client import describe
 from {{ cookiecutter.package_name }}.core.operations import Operation
@@ -149,23 +154,23 @@ def test_only_statements_without_condition_are_repeated(
 def test_failed_connection_is_not_repeated_immediately(
     make_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    connect = Mock(side_effect=module.NoHostAvailable("down", {}))
+    connect = Mock(side_effect=NoHostAvailable("down", {}))
     monkeypatch.setattr(module, "open_session", connect)
     monkeypatch.setattr(module, "RETRY_INTERVAL", 0.2)
     client = make_app().extensions["cassandra"]
     for _ in range(3):
-        with pytest.raises(module.NoHostAvailable):
+        with pytest.raises(NoHostAvailable):
             client.connect()
     assert connect.call_count == 1
     sleep(0.3)
-    with pytest.raises(module.NoHostAvailable):
+    with pytest.raises(NoHostAvailable):
         client.connect()
     assert connect.call_count == 2
 
 
 def test_cluster_is_closed_if_it_does_not_connect(monkeypatch: pytest.MonkeyPatch) -> None:
-    cluster = Mock(connect=Mock(side_effect=module.NoHostAvailable("down", {})))
+    cluster = Mock(connect=Mock(side_effect=NoHostAvailable("down", {})))
     monkeypatch.setattr(module, "Cluster", lambda: cluster)
-    with pytest.raises(module.NoHostAvailable):
+    with pytest.raises(NoHostAvailable):
         module.open_session({})
     cluster.shutdown.assert_called_once_with()

@@ -9,7 +9,11 @@ import pytest
 from cassandra import AlreadyExists
 from flask import Flask
 
-from {{ cookiecutter.package_name }}.core.cassandra import commands, get_client, migrations
+from {{ cookiecutter.package_name }}.core.cassandra import (
+    commands,
+    get_client,
+    migrations,
+)
 
 Run = Callable[..., Any]
 
@@ -80,6 +84,32 @@ def test_second_process_waits_for_the_lock(app: Flask, monkeypatch: pytest.Monke
         ):
             pass
         assert not client.execute(migrations.SELECT_LOCK)
+
+
+def test_lock_is_for_one_of_two_processes_that_saw_none(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = migrations.SELECT_LOCK.replace("'migrations'", "'other'")
+    monkeypatch.setattr(migrations, "SELECT_LOCK", seen)
+    with app.app_context():
+        client = get_client()
+        if not client.has_conditions:
+            pytest.skip("the server has no lightweight transactions")
+        assert [migrations.acquire(client, owner) for owner in "ab"] == [True, False]
+        client.execute(migrations.DELETE_LOCK)
+
+
+def test_lock_that_another_process_has_taken_over_remains(app: Flask) -> None:
+    with app.app_context():
+        client = get_client()
+        if not client.has_conditions:
+            pytest.skip("the server has no lightweight transactions")
+        with migrations.migration_lock(client):
+            # As after LOCK_TTL.
+            client.execute(migrations.DELETE_LOCK)
+            assert migrations.acquire(client, "other")
+        assert [row.owner for row in client.execute(migrations.SELECT_LOCK)] == ["other"]
+        client.execute(migrations.DELETE_LOCK)
 
 
 def test_keyspace_that_another_process_has_created_is_no_error() -> None:

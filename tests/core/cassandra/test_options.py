@@ -99,7 +99,7 @@ def test_tls_verifies_certificates(make_app: Callable[..., Flask]) -> None:
     assert create_ssl_context(config.get_settings(make_app(DATABASE_TLS="false"))) is None
 
 
-def test_ca_file_requires_tls(make_app: Callable[..., Flask], tmp_path: Path) -> None:
+def test_ca_file_requires_tls(tmp_path: Path) -> None:
     settings = SimpleNamespace(DATABASE_TLS=False, DATABASE_CA_FILE=str(tmp_path))
     with pytest.raises(ValueError, match="without TLS"):
         create_ssl_context(settings)  # type: ignore[arg-type]

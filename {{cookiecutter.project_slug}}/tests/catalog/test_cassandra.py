@@ -7,7 +7,10 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from {{ cookiecutter.package_name }}.catalog import cassandra
-from {{ cookiecutter.package_name }}.catalog.entities import DuplicateError, Product
+from {{ cookiecutter.package_name }}.catalog.entities import (
+    DuplicateError,
+    Product,
+)
 from {{ cookiecutter.package_name }}.catalog.schemas import ProductIn
 from {{ cookiecutter.package_name }}.core.cassandra import batch, get_client
 
@@ -100,10 +103,22 @@ def test_batch_is_repeated_after_a_concurrent_insert(
 
 
 @pytest.mark.usefixtures("_conditions")
-def test_only_one_of_concurrent_inserts_gets_a_sku(app: Flask) -> None:
+def test_only_one_of_concurrent_inserts_gets_a_sku(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with app.app_context():
         category = cassandra.insert_category("Books")
     results = []
+    find_claims = cassandra.find_claims
+    barrier = threading.Barrier(8)
+
+    def find_none(skus: list[str]) -> Any:
+        """Return when all threads have found that the SKU is free."""
+        claims = find_claims(skus)
+        barrier.wait(timeout=10)
+        return claims
+
+    monkeypatch.setattr(cassandra, "find_claims", find_none)
 
     def insert() -> None:
         with app.app_context():
@@ -160,7 +175,7 @@ def test_sku_of_a_deleted_product_is_free(
     assert add_product("apple")["sku"] == "APPLE"
 
 
-def test_sku_that_a_crash_has_left_is_free(app: Flask, client: FlaskClient) -> None:
+def test_sku_that_a_crash_has_left_is_free(app: Flask) -> None:
     with app.app_context():
         category = cassandra.insert_category("Books")
         product = cassandra.insert_product(ProductIn("P-1", "Pen", 1, category.id), category)

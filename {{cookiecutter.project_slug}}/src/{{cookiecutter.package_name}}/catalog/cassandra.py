@@ -5,8 +5,17 @@ SKU, then its places in lists. The conditions of lightweight transactions decide
 writers, and `version` is a time, so that late writes of lists do not undo newer ones.
 """
 
+# {% if cookiecutter.__catalog_jobs %}
+import json
+# {% endif %}
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import (
+    UTC,
+    datetime,
+    # {% if cookiecutter.__catalog_jobs %}
+    timedelta,
+    # {% endif %}
+)
 from itertools import islice
 from secrets import randbelow
 from time import time
@@ -15,10 +24,7 @@ from zlib import crc32
 
 # {% if cookiecutter.__auth %}
 from flask import g, has_request_context
-# {% endif %}
-from msgspec import json
 
-# {% if cookiecutter.__auth %}
 from ..core.auth.identity import get_actor, get_identity
 # {% endif %}
 from ..core.cassandra import Client, Statement, batch, get_client, is_applied
@@ -89,7 +95,7 @@ INSERT_PLACE = (
 DELETE_PLACE = "DELETE FROM product_list WHERE list = ? AND bucket = ? AND position = ?"
 
 Place = tuple[str, int, str]
-# A former and a new version of a product. A new product has no former one, a deleted one no new one.
+# A former and a new version of a product: None before it exists, and after it is deleted.
 Change = tuple[Product | None, Product | None]
 
 
@@ -453,9 +459,6 @@ def has_drafts() -> bool:
 def new_product(given: ProductIn, category: Category, former: Product | None = None) -> Product:
     """Return a new product, or a new version of one. Versions are microseconds, and always grow."""
     version = max(int(time() * 1_000_000), former.version + 2 if former else 0)
-    # {% if cookiecutter.__auth %}
-    actor = get_actor()
-    # {% endif %}
     return Product(
         former.id if former else new_id(),
         given.sku,
@@ -467,8 +470,8 @@ def new_product(given: ProductIn, category: Category, former: Product | None = N
         to_datetime(version),
         # {% if cookiecutter.__auth %}
         given.draft,
-        former.created_by if former else actor,
-        actor,
+        former.created_by if former else get_actor(),
+        get_actor(),
         # {% endif %}
     )
 
@@ -530,7 +533,7 @@ def find_upload(upload_id: int) -> Upload | None:
     if not rows or rows[0].content is None:
         return None
     report = rows[0].report
-    return Upload(upload_id, rows[0].content, json.decode(report) if report else None)
+    return Upload(upload_id, rows[0].content, json.loads(report) if report else None)
 
 
 def load_uploads() -> list[Any]:
@@ -550,7 +553,7 @@ def find_newest_upload() -> int:
 
 def save_report(upload_id: int, report: object) -> None:
     """Store the report of an import."""
-    get_client().execute(UPDATE_REPORT, json.encode(report).decode(), upload_id)
+    get_client().execute(UPDATE_REPORT, json.dumps(report), upload_id)
 
 
 def delete_upload(upload_id: int) -> None:

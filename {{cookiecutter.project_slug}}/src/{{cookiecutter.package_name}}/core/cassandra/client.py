@@ -47,11 +47,6 @@ Parameters = Sequence[Any]
 Statement = tuple[str, Parameters]
 
 
-def create_client(name: str, settings: Settings) -> "Client":
-    """Create the client for the URL in a setting."""
-    return Client(ClusterURL.parse(getattr(settings, name)), settings)
-
-
 def open_session(options: dict[str, Any], keyspace: str | None = None) -> Any:
     """Connect to the cluster; a keyspace must exist."""
     cluster = Cluster(**options)
@@ -202,7 +197,7 @@ class Client:
         """Raise an exception if no node responds."""
         self.connect().execute("SELECT key FROM system.local", timeout=self.timeout)
 
-    def send(self, query: str, parameters: Parameters) -> "Sent":
+    def send(self, query: str, parameters: Parameters) -> Sent:
         """Send a statement."""
         bound = self.bind(query, parameters)
         bound.is_idempotent = " IF " not in query
@@ -231,7 +226,7 @@ class Client:
             raise OperationTimedOut({}, None)
         return self.timeout
 
-    def finish(self, sent: "Sent") -> list[Any]:
+    def finish(self, sent: Sent) -> list[Any]:
         """Wait for the rows of a statement and report it."""
         error = None
         try:
@@ -248,6 +243,11 @@ class Client:
         """Report a statement, which has no values, to the log, metrics and spans."""
         name, table = describe(query)
         self.operations.finished(Operation(name, table, lambda: query, seconds, error))
+
+
+def create_client(name: str, settings: Settings) -> Client:
+    """Create the client for the URL in a setting."""
+    return Client(ClusterURL.parse(getattr(settings, name)), settings)
 
 
 @cache

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import click
 from cassandra import DriverException
+from cassandra.cluster import NoHostAvailable
 from flask import current_app
 from flask.cli import AppGroup
 
@@ -32,7 +33,8 @@ def cli_errors() -> Iterator[None]:
     try:
         yield
     except (*UNAVAILABLE, DriverException, TimeoutError) as error:
-        hint = " Start it: make database" if get_settings().DEBUG else ""
+        is_stopped = get_settings().DEBUG and isinstance(error, NoHostAvailable)
+        hint = " Start it: make database" if is_stopped else ""
         sys.exit(f"Error: the database: {' '.join(str(error).split())}{hint}")
 
 

@@ -57,19 +57,19 @@ def parse_host(text: str) -> tuple[str, int]:
 class IdempotentRetryPolicy(RetryPolicy):
     """Retry a statement once, on another node, if a second execution does no harm."""
 
-    def on_read_timeout(self, query: Any, *_: Any, retry_num: int, **details: Any) -> Any:
+    def on_read_timeout(self, query: Any, *_: Any, retry_num: int, **_details: Any) -> Any:
         """Retry a read on the next node."""
         return self.retry_once(query, retry_num)
 
-    def on_write_timeout(self, query: Any, *_: Any, retry_num: int, **details: Any) -> Any:
+    def on_write_timeout(self, query: Any, *_: Any, retry_num: int, **_details: Any) -> Any:
         """Retry a write on the next node, unless it has a condition."""
         return self.retry_once(query, retry_num)
 
-    def on_unavailable(self, query: Any, *_: Any, retry_num: int, **details: Any) -> Any:
+    def on_unavailable(self, query: Any, *_: Any, retry_num: int, **_details: Any) -> Any:
         """Retry on the next node, which may see others."""
         return self.retry_once(query, retry_num)
 
-    def on_request_error(self, query: Any, *_: Any, retry_num: int, **details: Any) -> Any:
+    def on_request_error(self, query: Any, *_: Any, retry_num: int, **_details: Any) -> Any:
         """Retry on the next node if a connection was lost."""
         return self.retry_once(query, retry_num)
 
