@@ -4,7 +4,9 @@ from typing import Any
 
 from celery.backends.redis import RedisBackend
 
-# Store a state and notify clients that wait for it, unless it is late: see `is_late`.
+# Store a state and notify clients that wait for it, unless it is late: Celery 5.7.0 retries a write
+# until it succeeds, and meanwhile the next attempt of the job may have finished. A job that has
+# failed may be sent again.
 STORE = """
 local old = redis.call('GET', KEYS[1])
 if old then
