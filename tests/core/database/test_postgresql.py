@@ -15,6 +15,7 @@ from sqlalchemy import (
     MetaData,
     QueuePool,
     Table,
+    Text,
     insert,
     make_url,
     select,
@@ -50,6 +51,18 @@ def test_upsert_replaces_and_computes_columns() -> None:
     statement = postgresql.upsert(table, "sku", ["name"], {"version": table.c.version + 1})
     sql = str(statement.compile(dialect=make_url("postgresql://").get_dialect()()))
     assert "ON CONFLICT (sku) DO UPDATE SET name = excluded.name" in sql
+
+
+def test_rows_are_sent_as_one_document() -> None:
+    table = Table("pen", MetaData(), Column("sku", Text), Column("name", Text))
+    statement = postgresql.upsert(table, "sku", ["name"], {})
+    session = Mock()
+    rows = [{"sku": "A", "name": name} for name in ("old", None)]
+    postgresql.execute_upsert(session, statement, "sku", rows)
+    (executed,) = session.execute.call_args.args
+    compiled = executed.compile(dialect=make_url("postgresql://").get_dialect()())
+    assert "FROM json_to_recordset" in str(compiled)
+    assert compiled.params == {"param_1": '[{"sku":"A","name":null}]'}
 
 
 def test_migration_polls_for_its_lock(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -86,6 +86,21 @@ def test_valid_rows_are_imported_and_others_reported(
     assert product_names(client) == ['A "big", red kite', "Kite", "Tail"]
 
 
+def test_control_characters_are_rejected(category: Record, import_file: ImportFile) -> None:
+    rows = [f"{names},1,{category['id']},7\n" for names in ("K-1,a\0b", "K-2\0,Kite", "K-3,Kite")]
+    result = import_file(HEADER + "".join(rows))["result"]
+    assert (result["products"], result["rejected"]) == (1, 2)
+    assert [row["line"] for row in result["rejected_rows"]] == [2, 3]
+
+
+def test_malformed_end_imports_nothing(
+    client: FlaskClient, category: Record, import_file: ImportFile
+) -> None:
+    rows = [f"K-{number},Kite,1,{category['id']},1\n" for number in range(BATCH_SIZE)]
+    assert import_file(HEADER + "".join(rows) + 'L-1,"never ends\n')["state"] == "failed"
+    assert product_names(client) == []
+
+
 def test_columns_can_be_in_any_order(
     client: FlaskClient, category: Record, import_file: ImportFile
 ) -> None:

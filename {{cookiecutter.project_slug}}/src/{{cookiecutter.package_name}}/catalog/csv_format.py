@@ -2,8 +2,7 @@
 
 import csv
 from collections.abc import Iterator
-from io import StringIO
-from typing import Any
+from io import BytesIO, TextIOWrapper
 
 from msgspec import Struct, ValidationError, convert, field
 from msgspec.structs import fields
@@ -50,25 +49,44 @@ class ImportReport(Struct):
         return "\n".join([f"Products: {self.products}", f"Rejected rows: {self.rejected}", *lines])
 
 
+def count_rows(content: str) -> int:
+    """Return the number of rows of a file; raise JobError if any part of it is malformed."""
+    return sum(1 for _ in read_csv(content))
+
+
 def parse_csv(content: str) -> Iterator[Row]:
-    """Parse the rows of a file; raise JobError if it is not CSV with the expected columns."""
-    reader = csv.DictReader(StringIO(content, newline=""), strict=True)
+    """Parse the rows of a file one by one."""
+    for line, columns, values in read_csv(content):
+        yield line, parse_row(columns, values)
+
+
+def read_csv(content: str) -> Iterator[tuple[int, list[str], list[str]]]:
+    """Read a file: for each row its last line, the names of the columns and the values.
+
+    Raise JobError if it is not CSV with the expected columns.
+    """
+    file = TextIOWrapper(BytesIO(content.encode()), encoding="utf-8", newline="")
+    reader = csv.reader(file, strict=True)
+    line = 0
     try:
-        if sorted(reader.fieldnames or []) != sorted(COLUMNS):
+        columns = next(reader, [])
+        if sorted(columns) != sorted(COLUMNS):
             raise JobError(f"The columns must be {','.join(COLUMNS)}, in any order.")
-        for row in reader:
-            yield reader.line_num, parse_row(row)
+        line = reader.line_num
+        for values in reader:
+            line = reader.line_num
+            if values:
+                yield line, columns, values
     except csv.Error as error:
-        raise JobError(f"After line {reader.line_num}: {error}.") from error
+        raise JobError(f"After line {line}: {error}.") from error
 
 
-def parse_row(row: dict[str | Any, str | Any]) -> ProductIn | str:
+def parse_row(columns: list[str], values: list[str]) -> ProductIn | str:
     """Return the product of a row or an error message. An empty value is a missing one."""
-    # csv.DictReader stores surplus values under None, and None for missing ones.
-    if None in row or None in row.values():
+    if len(values) != len(columns):
         return "wrong number of values"
     try:
-        given = {name: value for name, value in row.items() if value}
+        given = {name: value for name, value in zip(columns, values, strict=True) if value}
         return convert(given, ProductIn, strict=False)
     except ValidationError as error:
         return str(error)

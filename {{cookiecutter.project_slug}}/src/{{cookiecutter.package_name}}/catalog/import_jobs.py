@@ -1,6 +1,7 @@
 """Import of products from a CSV file: endpoint, background job and report."""
 
 from datetime import timedelta
+from itertools import islice
 from typing import Any
 
 # {% if cookiecutter.__celery %}
@@ -33,7 +34,7 @@ from ..core.tasks import (
     # {% endif %}
     report_progress,
 )
-from .csv_format import CSV, ImportReport, Row, parse_csv
+from .csv_format import CSV, ImportReport, Row, count_rows, parse_csv
 from .storage import storage
 
 blueprint = Blueprint("imports", __name__, url_prefix="/api/v1/products/imports")
@@ -90,11 +91,12 @@ def import_products(upload_id: int, notify: str | None = None) -> Any:
         raise JobError("The uploaded file has been deleted.")
     if upload.report is None:
         result = ImportReport()
-        rows = list(parse_csv(upload.content))
-        for start in range(0, len(rows), storage.BATCH_SIZE):
-            batch = rows[start : start + storage.BATCH_SIZE]
+        total = count_rows(upload.content)
+        rows = parse_csv(upload.content)
+        for done in range(0, total, storage.BATCH_SIZE):
+            batch = list(islice(rows, storage.BATCH_SIZE))
             import_batch(batch, result)
-            report_progress(start + len(batch), len(rows))
+            report_progress(done + len(batch), total)
         upload.report = to_builtins(result)
         storage.save_report(upload_id, upload.report)
         if notify:

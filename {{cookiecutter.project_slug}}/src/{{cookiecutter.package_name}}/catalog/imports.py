@@ -1,6 +1,7 @@
 """Import of products from a CSV file: endpoint, background job and report."""
 
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any
 
 # {% if cookiecutter.__celery %}
@@ -36,7 +37,7 @@ from ..core.tasks import (
     report_progress,
 )
 from .bulk import BATCH_SIZE, save_products
-from .csv_format import CSV, ImportReport, Row, parse_csv
+from .csv_format import CSV, ImportReport, Row, count_rows, parse_csv
 from .models import Category
 
 blueprint = Blueprint("imports", __name__, url_prefix="/api/v1/products/imports")
@@ -108,11 +109,12 @@ def import_products(upload_id: int, notify: str | None = None) -> Any:
         raise JobError("The uploaded file has been deleted.")
     if upload.report is None:
         result = ImportReport()
-        rows = list(parse_csv(upload.content))
-        for start in range(0, len(rows), BATCH_SIZE):
-            batch = rows[start : start + BATCH_SIZE]
+        total = count_rows(upload.content)
+        rows = parse_csv(upload.content)
+        for done in range(0, total, BATCH_SIZE):
+            batch = list(islice(rows, BATCH_SIZE))
             import_batch(batch, result)
-            report_progress(start + len(batch), len(rows))
+            report_progress(done + len(batch), total)
         upload.report = to_builtins(result)
         if notify:
             send_mail.delay(notify, "Your import of products", str(result))

@@ -1,16 +1,31 @@
 """PostgreSQL with psycopg 3."""
 
 import ssl
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache, partial
 from time import monotonic
 from typing import Any, Self
 
+import msgspec
 import psycopg
 from psycopg.errors import _WaitTimeout
-from sqlalchemy import URL, Connection, Engine, event, text
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import (
+    JSON,
+    URL,
+    Connection,
+    Engine,
+    Text,
+    cast,
+    column,
+    event,
+    func,
+    literal,
+    select,
+    text,
+)
+from sqlalchemy.dialects.postgresql import Insert, insert
+from sqlalchemy.orm import Session
 from sqlalchemy.sql.functions import Function
 from sqlalchemy.sql.visitors import iterate
 
@@ -151,6 +166,25 @@ def is_read_only(compiled: Any) -> bool:
         and not compiled.ctes
         and not any(type(element) is Function for element in iterate(query))
     )
+
+
+def execute_upsert(
+    session: Session,
+    statement: Insert,
+    key: str,
+    rows: Sequence[Mapping[str, Any]],
+) -> None:
+    """Execute an `upsert` for many rows. Of rows with the same key, the last one is saved.
+
+    The server gets all rows in one JSON document: that takes less CPU time than a statement for
+    each row, and unlike COPY needs no temporary table. Values must be of types that JSON has.
+    """
+    names = list(rows[0])
+    last = {row[key]: row for row in rows}
+    document = literal(msgspec.json.encode(list(last.values())).decode(), Text)
+    columns = [column(name, statement.table.columns[name].type) for name in names]
+    source = func.json_to_recordset(cast(document, JSON)).table_valued(*columns)
+    session.execute(statement.from_select(names, select(source.render_derived(with_types=True))))
 
 
 @contextmanager
