@@ -89,7 +89,8 @@ def test_batch_with_a_duplicate_is_planned_again(
             return {"ok": 1, "cursor": {"id": 0, "ns": "test.product", "firstBatch": known}}
         if name == "insert" and not known:
             known.append({"sku": "P-1"})
-            return {"ok": 1, "n": 0, "writeErrors": [{"index": 0, "code": 11000, "errmsg": "E11000"}]}
+            error = {"index": 0, "code": 11000, "errmsg": "E11000"}
+            return {"ok": 1, "n": 0, "writeErrors": [error]}
         if name == "update":
             return {"ok": 1, "n": len(command["updates"]), "nModified": len(command["updates"])}
         return respond(command)

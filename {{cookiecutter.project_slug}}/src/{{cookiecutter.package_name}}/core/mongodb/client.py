@@ -65,7 +65,7 @@ class Client:
             raise ServerSelectionTimeoutError(reason)
 
     def connect(self, listeners: list[Any]) -> MongoClient[Document]:
-        """Create a client of pymongo. One without listeners checks the URL, and does not connect."""
+        """Create a client of pymongo. Without listeners it checks the URL, and does not connect."""
         settings = self.settings
         # {% if cookiecutter.__metrics %}
         if listeners:

@@ -27,7 +27,7 @@ from pymongo.database import Database
 
 
 def upgrade(database: Database[dict[str, Any]]) -> None:
-    """Change data or indexes. It may run again after an error, and must fit the previous release."""
+    """Change data or indexes. It may run again after an error. It must fit the previous release."""
 '''
 
 
