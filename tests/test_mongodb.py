@@ -142,7 +142,7 @@ def test_service_starts_without_its_server(deployed: DeployedProject, server: Fa
         assert fetch(f"{site}/health/live").status == 200
         began = time.monotonic()
         assert fetch(site + PRODUCT).status == 503
-        assert time.monotonic() - began < CONNECT_TIMEOUT + IMMEDIATE
+        assert time.monotonic() - began < 2 * CONNECT_TIMEOUT + IMMEDIATE  # expected: 2 s without other load
         server.start()
         wait_until(lambda: fetch(site + PRODUCT).status == 200, timeout=RECOVERY)
         assert fetch(f"{site}/health/ready").status == 200

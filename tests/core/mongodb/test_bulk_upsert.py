@@ -1,4 +1,4 @@
-"""Bulk upserts of the example, as a replica set gets them: see fixtures/wire_server.py."""
+"""Bulk upserts of the example, as a replica set gets them: see wire_server.py."""
 
 import tracemalloc
 from collections import Counter
@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 
 import pytest
-from core.fixtures.wire_server import Document, WireServer, failure, wire_server
 from flask import Flask
 
 from {{ cookiecutter.package_name }}.catalog.mongodb import BATCH_SIZE, save_products
 from {{ cookiecutter.package_name }}.catalog.schemas import ProductIn
+
+from .wire_server import Document, WireServer, failure, wire_server
 
 MIB = 1024 * 1024
 COUNT = 20_000

@@ -1,15 +1,16 @@
-"""Replies that the fake server cannot give, from a scripted server: see fixtures/wire_server.py."""
+"""Replies that the fake server cannot give, from a scripted server: see wire_server.py."""
 
 import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from core.fixtures.wire_server import Document, failure, wire_server
 from flask import Flask
 from flask.testing import FlaskClient
 
 from {{ cookiecutter.package_name }}.core.mongodb import get_database, in_transaction
+
+from .wire_server import Document, failure, wire_server
 
 MakeApp = Callable[..., Flask]
 ReadLogs = Callable[[], list[dict[str, Any]]]
