@@ -8,7 +8,10 @@ from itertools import islice
 import pytest
 from flask import Flask
 
-from {{ cookiecutter.package_name }}.catalog.mongodb import BATCH_SIZE, save_products
+from {{ cookiecutter.package_name }}.catalog.mongodb import (
+    BATCH_SIZE,
+    save_products,
+)
 from {{ cookiecutter.package_name }}.catalog.schemas import ProductIn
 
 from .wire_server import Document, WireServer, failure, wire_server

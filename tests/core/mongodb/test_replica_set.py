@@ -8,7 +8,10 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from {{ cookiecutter.package_name }}.core.mongodb import get_database, in_transaction
+from {{ cookiecutter.package_name }}.core.mongodb import (
+    get_database,
+    in_transaction,
+)
 
 from .wire_server import Document, failure, wire_server
 
