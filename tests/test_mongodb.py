@@ -43,8 +43,8 @@ class FakeMongoDB(Server):
 
     def server_command(self) -> list[str | Path]:
         """Return the command that starts the server."""
-        options = ["--db", self.folder / "data", "--port", str(self.port), "--pid-file", self.folder / "pid"]
-        return [self.programs / "python", "-c", "from nx_27017 import main; main()", *options]
+        options: list[str | Path] = ["--db", self.folder / "data", "--port", str(self.port)]
+        return [self.programs / "python", "-c", "from nx_27017 import main; main()", *options, "--pid-file", self.folder / "pid"]
 
     def is_ready(self) -> bool:
         """Return whether the server accepts connections."""
