@@ -43,8 +43,9 @@ class FakeMongoDB(Server):
 
     def server_command(self) -> list[str | Path]:
         """Return the command that starts the server."""
-        options: list[str | Path] = ["--db", self.folder / "data", "--port", str(self.port)]
-        return [self.programs / "python", "-c", "from nx_27017 import main; main()", *options, "--pid-file", self.folder / "pid"]
+        start = "from nx_27017 import main; main()"
+        files = ["--db", f"{self.folder}/data", "--pid-file", f"{self.folder}/pid"]
+        return [self.programs / "python", "-c", start, *files, "--port", str(self.port)]
 
     def is_ready(self) -> bool:
         """Return whether the server accepts connections."""
