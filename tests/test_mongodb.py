@@ -1,7 +1,7 @@
 """Projects with MongoDB in production mode, on a fake server.
 
-nx-27017 is no MongoDB: it proves what the application does while a server is killed, hangs or refuses connections.
-docs/deployment-targets.md lists what it does not prove. tests/core/mongodb has elections, logins and transactions,
+nx-27017 is no MongoDB: it tests what the application does while a server is killed, hangs or is unreachable.
+docs/deployment-targets.md lists what it does not test. tests/core/mongodb has elections, logins and transactions,
 which it does not have.
 """
 

@@ -74,7 +74,7 @@ def test_requests_do_not_wait_while_there_is_no_primary(
         return {"ok": 1, "n": 1} if server.is_primary or "insert" not in command else NOT_PRIMARY
 
     with wire_server(respond) as server:
-        client = connect(make_app, server.url)
+        client = connect(make_app, server.url, DATABASE_STATEMENT_TIMEOUT="1")
         assert client.get("/write").status_code == 200
         server.is_primary = False
         durations = []
@@ -108,8 +108,9 @@ def test_transaction_is_repeated_after_a_transient_error(make_app: MakeApp) -> N
         with app.app_context():
             notes = get_database()["note"]
             in_transaction(get_database(), lambda session: notes.insert_one({}, session=session))
-    sent = [next(iter(command)) for command in server.commands]
-    assert sent == ["ping", "insert", "abortTransaction", "insert", "commitTransaction"]
+    # A ping finds out what the server is, unless the driver has found out by itself.
+    sent = [next(iter(command)) for command in server.commands if "ping" not in command]
+    assert sent == ["insert", "abortTransaction", "insert", "commitTransaction"]
     inserts = [command for command in server.commands if "insert" in command]
     assert [command["txnNumber"] for command in inserts] == [1, 2]
     assert all(command["startTransaction"] is True for command in inserts)

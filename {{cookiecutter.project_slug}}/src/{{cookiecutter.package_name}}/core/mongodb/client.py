@@ -81,7 +81,7 @@ class Client:
         return MongoClient(
             self.url,
             appname="{{ cookiecutter.project_slug }}",
-            # In the background; nobody waits for it here.
+            # In the background, without waiting here.
             connect=bool(listeners),
             connectTimeoutMS=milliseconds,
             event_listeners=listeners,
