@@ -131,8 +131,8 @@ def test_hanging_server_returns_503_within_the_timeout(deployed: DeployedProject
             # Expected: 2 s without other load.
             assert max(one.took for one in responses) < 5
             assert fetch(f"{site}/health/live").status == 200
-        wait_until(lambda: fetch(site + PRODUCT).status == 200, timeout=RECOVERY)
-        assert {fetch(site + PRODUCT).status for _ in range(20)} == {200}
+        # Each of the two processes finds the server by itself.
+        wait_until(lambda: {fetch(site + PRODUCT).status for _ in range(20)} == {200})
 
 
 @parametrize_combinations(COMBINATIONS)
@@ -145,8 +145,8 @@ def test_service_starts_without_its_server(deployed: DeployedProject, server: Fa
         assert fetch(site + PRODUCT).status == 503
         assert time.monotonic() - began < 2 * CONNECT_TIMEOUT + IMMEDIATE  # expected: 2 s without other load
         server.start()
-        wait_until(lambda: fetch(site + PRODUCT).status == 200, timeout=RECOVERY)
-        assert fetch(f"{site}/health/ready").status == 200
+        wait_until(lambda: {fetch(site + PRODUCT).status for _ in range(20)} == {200})
+        wait_until(lambda: {fetch(f"{site}/health/ready").status for _ in range(9)} == {200})
 
 
 @parametrize_combinations(COMBINATIONS)
