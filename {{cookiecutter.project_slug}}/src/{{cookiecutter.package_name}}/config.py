@@ -157,7 +157,13 @@ class Settings(Struct, frozen=True, kw_only=True, dict=True):
     # Database: connections, and the servers that confirm reads and writes.
     DATABASE_POOL_SIZE: PositiveInt = 20
     DATABASE_CONNECT_TIMEOUT: Annotated[int, Meta(ge=1, le=3600)] = 3
-    DATABASE_WRITE_CONCERN: str = ""
+    DATABASE_WRITE_CONCERN: Annotated[
+        str,
+        Meta(
+            pattern=r"^([A-Za-z][A-Za-z0-9._-]{0,63}|[1-9][0-9]?)?\Z",
+            description="majority, or a number of servers",
+        ),
+    ] = ""
     DATABASE_READ_CONCERN: Literal["", "local", "available", "majority", "linearizable"] = ""
 
     # {% endif %}

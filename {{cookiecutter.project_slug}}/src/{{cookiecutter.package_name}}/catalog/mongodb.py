@@ -262,11 +262,13 @@ def plan_writes(rows: list[tuple[str, Document]]) -> Writes:
             new.remove(sku)
             writes.append(InsertOne(new_document(next(ids), {**fields})))
         else:
+            new_fields = fields
             # {% if cookiecutter.__auth %}
             # A bulk upsert does not change whether a product is a draft.
-            fields = {name: value for name, value in fields.items() if name != "draft"}
+            new_fields = {name: value for name, value in fields.items() if name != "draft"}
             # {% endif %}
-            change = {"$set": fields, "$inc": {"version": 1}, "$currentDate": {"updated_at": True}}
+            time = {"updated_at": True}
+            change = {"$set": new_fields, "$inc": {"version": 1}, "$currentDate": time}
             writes.append(UpdateOne({"sku": sku}, change))
     return writes
 

@@ -22,14 +22,12 @@ from ..operations import Operations
 from .client import URL_FORM, Client, create_client
 from .commands import cli_errors, db
 from .counters import reserve_ids
+from .errors import describe_error, is_unavailable
 from .transactions import in_transaction
 
 __all__ = ["cli_errors", "get_database", "in_transaction", "init_app", "reserve_ids"]
 
 Document = dict[str, Any]
-
-# Codes of a server that rejects the credentials, and of one that shuts down or elects a primary.
-UNAVAILABLE_CODES = {18, 91, 11600, 11602, 10107, 13435, 189}
 
 register_client(create_client, "DATABASE_URL", expected=URL_FORM, errors=(PyMongoError,))
 
@@ -55,13 +53,13 @@ def get_database() -> Database[Document]:
 
 def handle_unavailable(error: Exception) -> ResponseReturnValue:
     """Respond with 503 if the database is unreachable, too slow or overloaded."""
-    structlog.get_logger().error("database unavailable", error=str(error))
+    structlog.get_logger().error("database unavailable", error=describe_error(error))
     return current_app.handle_http_exception(ServiceUnavailable(retry_after=5))
 
 
 def handle_failure(error: OperationFailure) -> ResponseReturnValue:
     """Respond with 503 if the server rejects the credentials or changes its role, else with 500."""
-    if error.timeout or error.code in UNAVAILABLE_CODES:
+    if is_unavailable(error):
         return handle_unavailable(error)
     raise error
 

@@ -2,10 +2,12 @@
 
 import os
 from threading import Lock
+from time import monotonic
 from typing import Any
 
 from pymongo import MongoClient
 from pymongo.database import Database
+from pymongo.errors import ServerSelectionTimeoutError
 
 from ...config import Settings
 from ..operations import Operations
@@ -15,6 +17,9 @@ from .pool_monitor import PoolMonitor
 # {% endif %}
 
 URL_FORM = "mongodb://user:password@host:port/name"
+
+# While requests fail without waiting, this is how soon the driver finds a server that is back.
+HEARTBEAT_MS = 2000
 
 Document = dict[str, Any]
 
@@ -29,11 +34,12 @@ class Client:
         self.settings = settings
         self.lock = Lock()
         self.client: MongoClient[Document] | None = None
+        self.lost_at: float | None = None
         os.register_at_fork(after_in_child=self.reset)
 
     def reset(self) -> None:
         """Start again without a client: the parent goes on using its connections."""
-        self.lock, self.client = Lock(), None
+        self.lock, self.client, self.lost_at = Lock(), None, None
 
     @property
     def database(self) -> Database[Document]:
@@ -41,10 +47,25 @@ class Client:
         if self.client is None:
             with self.lock:
                 self.client = self.client or self.connect([CommandMonitor(self.operations)])
+        self.require_server(self.client)
         return self.client.get_default_database()
 
+    def require_server(self, client: MongoClient[Document]) -> None:
+        """Raise an exception if no server has accepted writes for DATABASE_CONNECT_TIMEOUT.
+
+        Until then the driver waits for an election; after it, waiting would only occupy threads.
+        """
+        if client.topology_description.has_writable_server():
+            self.lost_at = None
+            return
+        lost_at = self.lost_at = self.lost_at or monotonic()
+        seconds = monotonic() - lost_at
+        if seconds > self.settings.DATABASE_CONNECT_TIMEOUT:
+            reason = f"no server has accepted writes for {seconds:.0f} seconds"
+            raise ServerSelectionTimeoutError(reason)
+
     def connect(self, listeners: list[Any]) -> MongoClient[Document]:
-        """Create a client of pymongo, which connects on first use."""
+        """Create a client of pymongo. Without listeners it checks the URL, and does not connect."""
         settings = self.settings
         # {% if cookiecutter.__metrics %}
         if listeners:
@@ -60,9 +81,11 @@ class Client:
         return MongoClient(
             self.url,
             appname="{{ cookiecutter.project_slug }}",
-            connect=False,
+            # In the background, without waiting here.
+            connect=bool(listeners),
             connectTimeoutMS=milliseconds,
             event_listeners=listeners,
+            heartbeatFrequencyMS=HEARTBEAT_MS,
             maxPoolSize=settings.DATABASE_POOL_SIZE,
             serverSelectionTimeoutMS=milliseconds,
             timeoutMS=int(settings.DATABASE_STATEMENT_TIMEOUT * 1000),
@@ -74,7 +97,7 @@ class Client:
         """Close the connections of this process."""
         if self.client is not None:
             self.client.close()
-            self.client = None
+            self.client, self.lost_at = None, None
 
 
 def create_client(name: str, settings: Settings) -> Client:

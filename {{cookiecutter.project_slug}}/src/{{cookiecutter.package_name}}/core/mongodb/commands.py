@@ -15,6 +15,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 from ... import migrations as package
 from . import migrations
+from .errors import describe_error
 
 db = AppGroup("db", help="Migrate and inspect the database.")
 
@@ -26,7 +27,7 @@ from pymongo.database import Database
 
 
 def upgrade(database: Database[dict[str, Any]]) -> None:
-    """Change data or indexes. It may run again after an error, and must fit the previous release."""
+    """Change data or indexes. It may run again after an error. It must fit the previous release."""
 '''
 
 
@@ -36,9 +37,7 @@ def cli_errors() -> Iterator[None]:
     try:
         yield
     except (PyMongoError, TimeoutError) as error:
-        reason = " ".join(str(error).split())
-        # The description of all servers follows.
-        sys.exit(f"Error: the database: {reason.partition(', Topology Description')[0]}")
+        sys.exit(f"Error: the database: {describe_error(error)}")
 
 
 def get_database() -> Database[dict[str, Any]]:

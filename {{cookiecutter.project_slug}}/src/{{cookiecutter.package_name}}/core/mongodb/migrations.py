@@ -6,7 +6,7 @@ were applied, and a lock.
 
 import pkgutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from threading import Event, Thread
@@ -17,7 +17,7 @@ from uuid import uuid4
 from pymongo import timeout
 from pymongo.collection import Collection
 from pymongo.database import Database
-from pymongo.errors import DuplicateKeyError
+from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from ... import migrations
 
@@ -67,7 +67,9 @@ def migration_lock(collection: Collection[Document]) -> Iterator[None]:
 
     def renew() -> None:
         while not ended.wait(RENEWAL_SECONDS):
-            try_lock(collection, owner)
+            # The next one may succeed before the lock expires.
+            with suppress(PyMongoError):
+                try_lock(collection, owner)
 
     thread = Thread(target=renew, daemon=True)
     thread.start()
