@@ -43,8 +43,8 @@ def products_page(query: ProductQuery) -> Select[*tuple[Any, ...]]:
             # {% if cookiecutter.__auth %}
             Product.draft,
             # {% endif %}
-            Category.id,
-            Category.name,
+            Product.category_id,
+            Category.name.label("category_name"),
         )
         # With an inner join, a planner may read the categories first and then sort the products.
         .outerjoin(Product.category)
@@ -69,8 +69,18 @@ def products_page(query: ProductQuery) -> Select[*tuple[Any, ...]]:
 def load_products(query: ProductQuery) -> tuple[list[ProductOut], str | None]:
     """Load a page of products and the cursor of the next page, which is None on the last page."""
     found = [
-        ProductOut(*product, CategoryOut(category_id, category))
-        for *product, category_id, category in get_session().execute(products_page(query))
+        ProductOut(
+            id=row.id,
+            sku=row.sku,
+            name=row.name,
+            price_cents=row.price_cents,
+            stock=row.stock,
+            category=CategoryOut(row.category_id, row.category_name),
+            # {% if cookiecutter.__auth %}
+            draft=row.draft,
+            # {% endif %}
+        )
+        for row in get_session().execute(products_page(query))
     ]
     page = found[: query.limit]
     return page, Cursor(page[-1].name, page[-1].id).encode() if len(found) > len(page) else None

@@ -62,10 +62,10 @@ class ProductOut(Struct):
     name: str
     price_cents: int
     stock: int
+    category: CategoryOut
     # {% if cookiecutter.__auth %}
     draft: bool
     # {% endif %}
-    category: CategoryOut
 
 
 class ConditionalHeaders(Struct, rename={"if_match": "If-Match"}):
