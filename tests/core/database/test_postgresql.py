@@ -22,7 +22,6 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.exc import OperationalError
 
 from {{ cookiecutter.package_name }}.config import SettingsError, load_settings
@@ -135,6 +134,7 @@ def test_connection_is_closed_after_timeout(
     assert [call.args[-1] for call in wait.call_args_list] == [0.1, 2]
 
 
+DIALECT = make_url("postgresql://").get_dialect()()
 TABLE = Table("pen", MetaData(), Column("sku"))
 READS = [select(TABLE), select(func.count()), select(TABLE).where(TABLE.c.sku.in_(["a"]))]
 WRITES = [
@@ -153,7 +153,7 @@ def needs_transaction(
 ) -> bool:
     """Return whether a transaction is required for a statement of SQLAlchemy, or None for text."""
     used = Mock(default_isolation_level=default, get_execution_options=lambda: options)
-    compiled = statement is not None and statement.compile(dialect=PGDialect_psycopg())
+    compiled = statement is not None and statement.compile(dialect=DIALECT)
     cursor = cursor or Mock()
     postgresql.require_transaction(used, cursor, "", {}, Mock(compiled=compiled), False)
     required: bool = cursor.connection.needs_transaction
