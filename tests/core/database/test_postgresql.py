@@ -155,7 +155,7 @@ def needs_transaction(
     used = Mock(default_isolation_level=default, get_execution_options=lambda: options)
     compiled = statement is not None and statement.compile(dialect=DIALECT)
     cursor = cursor or Mock()
-    postgresql.require_transaction(used, cursor, "", {}, Mock(compiled=compiled), False)
+    postgresql.require_transaction(used, cursor, "", {}, Mock(compiled=compiled))
     required: bool = cursor.connection.needs_transaction
     return required
 

@@ -158,9 +158,7 @@ def check_options(options: dict[str, Any]) -> None:
         raise ValueError(reason)
 
 
-def require_transaction(
-    connection: Connection, cursor: Any, _sql: str, _parameters: Any, context: Any, _many: bool
-) -> None:
+def require_transaction(connection: Connection, cursor: Any, *statement: Any) -> None:
     """Require a transaction for a statement that may write, as any textual SQL may.
 
     In a READ COMMITTED transaction each query sees what is committed when it starts, as without
@@ -168,11 +166,12 @@ def require_transaction(
     """
     options = connection.get_execution_options()
     level = options.get("isolation_level", connection.default_isolation_level)
+    compiled = statement[2].compiled
     cursor.connection.needs_transaction = (
         level != "READ COMMITTED"
         or isinstance(cursor, psycopg.ServerCursor)
-        or not context.compiled
-        or not is_read_only(context.compiled)
+        or not compiled
+        or not is_read_only(compiled)
     )
 
 
