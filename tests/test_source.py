@@ -268,7 +268,7 @@ def test_file_table_is_valid(path: str) -> None:
 
 
 def test_only_deleted_files_are_copied() -> None:
-    """Files of unselected values are copied, since rendering them takes longer. cookiecutter replaces a copied folder."""
+    """Files of unselected values are copied since rendering takes longer. cookiecutter replaces a copied folder."""
     answers = {name: "unselected" for wanted in MANIFEST["_files"].values() for name in wanted}
     answers |= {"_files": MANIFEST["_files"], "_copy_without_render": []}
     environment = Environment(**MANIFEST["_jinja2_env_vars"], autoescape=True)
