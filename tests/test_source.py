@@ -11,6 +11,7 @@ import tomllib
 from collections import Counter
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
 import pytest
 from jinja2 import Environment, meta
@@ -269,7 +270,7 @@ def test_file_table_is_valid(path: str) -> None:
 
 def test_only_deleted_files_are_copied() -> None:
     """Files of unselected values are copied since rendering takes longer. cookiecutter replaces a copied folder."""
-    answers = {name: "unselected" for wanted in MANIFEST["_files"].values() for name in wanted}
+    answers: dict[str, Any] = {name: "unselected" for wanted in MANIFEST["_files"].values() for name in wanted}
     answers |= {"_files": MANIFEST["_files"], "_copy_without_render": []}
     environment = Environment(**MANIFEST["_jinja2_env_vars"], autoescape=True)
     assert not environment.from_string(MANIFEST["__copy_unselected_files"]).render(cookiecutter=answers).strip()
