@@ -16,9 +16,11 @@ from sqlalchemy import (
     QueuePool,
     Table,
     Text,
+    func,
     insert,
     make_url,
     select,
+    text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import OperationalError
@@ -145,23 +147,89 @@ def test_connection_is_closed_after_timeout(
     assert [call.args[-1] for call in wait.call_args_list] == [0.1, 2]
 
 
-def test_read_only_transaction_ends_with_commit(
+DIALECT = make_url("postgresql://").get_dialect()()
+TABLE = Table("pen", MetaData(), Column("sku"))
+READS = [select(TABLE), select(func.count()), select(TABLE).where(TABLE.c.sku.in_(["a"]))]
+WRITES = [
+    insert(TABLE),
+    select(insert(TABLE).returning(TABLE.c.sku).cte()),
+    select(func.lose()),
+    select(TABLE).where(func.lose() == 1),
+    select(text("lose()")),
+    select(TABLE).with_for_update(),
+    select(select(TABLE).with_for_update().subquery()),
+]
+
+
+def needs_transaction(
+    statement: Any, cursor: Any = None, default: str = "READ COMMITTED", **options: str
+) -> bool:
+    """Return whether a transaction is required for a statement of SQLAlchemy, or None for text."""
+    used = Mock(default_isolation_level=default, get_execution_options=lambda: options)
+    compiled = statement is not None and statement.compile(dialect=DIALECT)
+    cursor = cursor or Mock()
+    postgresql.require_transaction(used, cursor, "", {}, Mock(compiled=compiled))
+    required: bool = cursor.connection.needs_transaction
+    return required
+
+
+def test_only_statements_that_may_write_need_a_transaction() -> None:
+    assert [needs_transaction(statement) for statement in READS] == [False] * len(READS)
+    assert [needs_transaction(statement) for statement in [*WRITES, None]] == [True] * 8
+    cursor = Mock(psycopg.ServerCursor, connection=Mock())
+    assert needs_transaction(select(TABLE), cursor)
+
+
+def test_query_with_snapshot_needs_a_transaction() -> None:
+    assert needs_transaction(select(TABLE), default="REPEATABLE READ")
+    assert needs_transaction(select(TABLE), isolation_level="SERIALIZABLE")
+    assert not needs_transaction(select(TABLE), isolation_level="READ COMMITTED")
+
+
+def test_only_one_statement_starts_no_transaction(
     connection: BoundedConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ended: list[str] = []
-    monkeypatch.setattr(psycopg.Connection, "commit", lambda _: ended.append("commit"))
-    monkeypatch.setattr(psycopg.Connection, "rollback", lambda _: ended.append("rollback"))
-    table = Table("pen", MetaData(), Column("sku"))
-    inserted = select(insert(table).returning(table.c.sku).cte())
-    dialect = make_url("postgresql://").get_dialect()()
-    for statements in ([select(table)], [select(table), insert(table)], [inserted], [None]):
-        postgresql.start_read_only(Mock(connection=Mock(driver_connection=connection)))
-        for statement in statements:
-            compiled: Any = None if statement is None else statement.compile(dialect=dialect)
-            cursor = Mock(connection=connection)
-            postgresql.detect_write(Mock(), cursor, "", {}, Mock(compiled=compiled))
+    monkeypatch.setattr(psycopg.Connection, "_start_query", lambda _: iter(["BEGIN"]))
+    assert [*connection._start_query()] == ["BEGIN"]
+    connection.needs_transaction = False
+    assert [*connection._start_query()] == []
+    assert [*connection._start_query()] == ["BEGIN"]
+
+
+def test_rollback_without_transaction_sends_nothing(
+    connection: BoundedConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rollback = Mock()
+    monkeypatch.setattr(psycopg.Connection, "rollback", rollback)
+    status = psycopg.pq.TransactionStatus
+    for connection.pgconn.transaction_status in (status.IDLE, status.INTRANS, status.INERROR):  # type: ignore[misc]
         connection.rollback()
-    assert ended == ["commit", "rollback", "rollback", "rollback"]
+    assert rollback.call_count == 2
+
+
+def test_connection_is_pinged_if_unused_or_closed(
+    connection: BoundedConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, client = socket.socketpair()
+    monkeypatch.setattr(connection, "fileno", client.fileno)
+    with client:
+        with server:
+            assert not connection.is_alive()
+            connection.last_response = time.monotonic()
+            assert connection.is_alive()
+            connection.last_response -= postgresql.PING_AFTER
+            assert not connection.is_alive()
+            connection.last_response = time.monotonic()
+        assert not connection.is_alive()
+
+
+def test_response_is_remembered(
+    connection: BoundedConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(psycopg.Connection, "wait", Mock(return_value="row"))
+    began = time.monotonic()
+    assert connection.wait(Mock()) == "row"
+    assert began <= connection.last_response <= time.monotonic()
 
 
 @pytest.mark.parametrize("remaining", [0, 0.3])
