@@ -11,7 +11,6 @@ import tomllib
 from collections import Counter
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
 
 import pytest
 from jinja2 import Environment, meta
@@ -266,22 +265,6 @@ def test_file_table_is_valid(path: str) -> None:
         assert known is not None, f"{name} is not a question or variable"
         if name in OPTIONS:
             assert set(values) < set(OPTIONS[name])
-
-
-def test_only_deleted_files_are_copied() -> None:
-    """Files of unselected values are copied since rendering takes longer. cookiecutter replaces a copied folder."""
-    answers: dict[str, Any] = {name: "unselected" for wanted in MANIFEST["_files"].values() for name in wanted}
-    answers |= {"_files": MANIFEST["_files"], "_copy_without_render": []}
-    environment = Environment(**MANIFEST["_jinja2_env_vars"], autoescape=True)
-    assert not environment.from_string(MANIFEST["__copy_unselected_files"]).render(cookiecutter=answers).strip()
-    paths = [*PROJECT.rglob("*")]
-    copied = set()
-    for pattern in answers["_copy_without_render"]:
-        matched = {path for path in paths if fnmatch(str(path.relative_to(PROJECT)), pattern)}
-        tops = [*PROJECT.glob(pattern.removesuffix("/*.*"))]
-        assert all(path.is_file() and any(path.is_relative_to(top) for top in tops) for path in matched), pattern
-        copied |= matched
-    assert len(copied) > 200
 
 
 def strings(tree: ast.AST) -> set[str]:
