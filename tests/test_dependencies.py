@@ -77,8 +77,9 @@ UNDOCUMENTED = [
     "spectree.response:Response.generate_spec",
     "werkzeug.sansio.utils:host_is_trusted",
 ]
-# Documented names with an underscore: methods of named tuples, of `sys` and `os`, and an argument of `url_for`.
-DOCUMENTED = {"_asdict", "_current_frames", "_exit", "_external", "_fields", "_make", "_replace"}
+# Documented names with an underscore: methods of named tuples, of `sys` and `os`, an argument of `url_for`, and the key
+# of documents in MongoDB.
+DOCUMENTED = {"_asdict", "_current_frames", "_exit", "_external", "_fields", "_id", "_make", "_replace"}
 PRIVATE_NAME = re.compile(r"_[a-z]\w*")
 
 # The oldest releases that Flask's requirements allow, and the oldest Flask that closes streamed responses.
