@@ -10,6 +10,7 @@ from unittest.mock import Mock
 import pytest
 from cassandra import AuthenticationFailed, OperationTimedOut, Unavailable
 from cassandra.cluster import Cluster, NoHostAvailable
+from cassandra.protocol import OverloadedErrorMessage
 from flask import Flask
 
 from {{ cookiecutter.package_name }}.core.cassandra import client as module
@@ -73,6 +74,7 @@ def test_hanging_server_returns_503_in_time(
     [
         NoHostAvailable("down", {"node": AuthenticationFailed("bad password")}),
         OperationTimedOut({}, None),
+        OverloadedErrorMessage(0x1001, "too many requests", None),
         Unavailable("two replicas are required"),
     ],
 )

@@ -718,7 +718,7 @@ def _describe(schema: dict[str, Any]) -> str:
     if "items" in schema:
         return f"{_describe(schema['items'])}, or several separated by commas"
     if "enum" in schema:
-        return " or ".join(map(str, schema["enum"]))
+        return " or ".join(map(str, filter(None, schema["enum"])))
     if "description" in schema:
         return str(schema["description"])
     limits = [f"{word} {schema[key]}" for key, word in LIMITS.items() if key in schema]

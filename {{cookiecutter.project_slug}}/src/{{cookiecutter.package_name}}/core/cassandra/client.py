@@ -20,6 +20,7 @@ from cassandra import (
 )
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, NoHostAvailable
 from cassandra.connection import ConnectionException
+from cassandra.protocol import IsBootstrappingErrorMessage, OverloadedErrorMessage
 from flask import g, has_request_context
 
 from ...config import Settings
@@ -28,8 +29,10 @@ from .options import ClusterURL, cluster_options
 
 UNAVAILABLE: tuple[type[Exception], ...] = (
     ConnectionException,
+    IsBootstrappingErrorMessage,
     NoHostAvailable,
     OperationTimedOut,
+    OverloadedErrorMessage,
     ReadFailure,
     ReadTimeout,
     Unavailable,

@@ -34,7 +34,7 @@ def cli_errors() -> Iterator[None]:
         yield
     except (*UNAVAILABLE, DriverException, TimeoutError) as error:
         is_stopped = get_settings().DEBUG and isinstance(error, NoHostAvailable)
-        hint = " Start it: make database" if is_stopped else ""
+        hint = " Start it: make database; then: make migrate" if is_stopped else ""
         sys.exit(f"Error: the database: {' '.join(str(error).split())}{hint}")
 
 

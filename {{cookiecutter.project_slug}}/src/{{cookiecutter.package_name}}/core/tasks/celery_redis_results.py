@@ -41,6 +41,7 @@ class RedisResults(RedisBackend):  # type: ignore[misc]
         **_: Any,
     ) -> Any:
         """Store a state."""
+        # Private: the fields that Celery's other backends store.
         meta = self._get_result_meta(result, state, traceback, request)
         self.set(self.get_key_for_task(task_id), self.encode(meta | {"task_id": task_id}))
         return result
