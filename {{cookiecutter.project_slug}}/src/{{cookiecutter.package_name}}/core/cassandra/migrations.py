@@ -97,7 +97,8 @@ def migration_lock(client: Client) -> Iterator[None]:
     deadline = monotonic() + LOCK_TIMEOUT
     while not acquire(client, owner):
         if monotonic() > deadline:
-            raise TimeoutError(f"another migration has been running for {LOCK_TIMEOUT} seconds")
+            reason = f"another migration has been running for {LOCK_TIMEOUT} seconds"
+            raise TimeoutError(f"{reason}; if it was killed, wait {LOCK_TTL} seconds")
         sleep(POLL_INTERVAL)
     try:
         yield
