@@ -34,8 +34,7 @@ from sqlalchemy.sql.selectable import ForUpdateArg
 from sqlalchemy.sql.visitors import iterate
 
 from ...config import Settings
-from . import sqlite
-from .polling import poll
+from . import polling, sqlite
 from .timeouts import Timeouts, create_pooled_engine, mark_unresponsive
 
 URL_FORM = "postgresql://user:password@host:port/name (with TLS: ?sslmode=verify-full)"
@@ -249,7 +248,7 @@ def migration_lock(connection: Connection) -> Iterator[None]:
                 holder.rollback()
             return is_acquired
 
-        poll(acquire)
+        polling.poll(acquire)
         event.listen(connection, "begin", lambda used: set_local(used, "lock_timeout", 5000))
         yield
 
