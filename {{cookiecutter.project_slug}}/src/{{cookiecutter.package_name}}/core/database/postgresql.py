@@ -223,8 +223,8 @@ def require_transaction(connection: Connection, cursor: Any, *statement: Any) ->
 def is_read_only(compiled: Any) -> bool:
     """Return whether a statement neither writes nor locks rows, as a CTE or a function may.
 
-    SQLAlchemy has a class for each function that it knows, such as `count`. Others are `Function` or
-    a class of another module.
+    SQLAlchemy has a class for each function that it knows, such as `count`. Others are `Function`
+    or a class of another module.
     """
     # The compiled state has the columns and conditions that a mapping and its options add.
     query = getattr(compiled.compile_state, "statement", compiled.statement)
