@@ -132,7 +132,7 @@ def slow():
 
 
 READING = """
-from sqlalchemy import func, insert, select, text
+from sqlalchemy import func, insert, literal_column, select, text
 from sqlalchemy.orm import joinedload
 
 from {package} import create_app
@@ -186,6 +186,8 @@ def write(way):
         session.execute(text(f"WITH new AS ({{lost}}) SELECT id FROM new"))
     elif way == "function":
         session.scalar(select(func.lose()))
+    elif way == "column":
+        session.scalar(select(literal_column("lose()")))
     elif way == "driver":
         cursor = session.connection().connection.cursor()
         cursor.execute("INSERT INTO category (name) VALUES ('Lost 5')")
@@ -405,8 +407,11 @@ def test_queries_need_no_transaction(deployed: DeployedProject, database: Databa
         for _ in range(60):
             assert fetch(f"{site}/products").status == 200
         assert max(json.loads(fetch(f"{site}/prepared").text) for _ in range(10)) > 0
+        # PostgreSQL then rejects the prepared statements that return this column.
+        database.query("ALTER TABLE category ALTER COLUMN name TYPE varchar(90)")
+        assert {fetch(f"{site}/products").status for _ in range(20)} == {200}
         assert json.loads(fetch(f"{site}/transactions").text) == ["IDLE", "INTRANS", "INTRANS"]
-        for way in ("flush", "text", "function", "cte", "driver"):
+        for way in ("flush", "text", "function", "column", "cte", "driver"):
             assert fetch(f"{site}/write/{way}").status == 200
     assert database.query("SELECT count(*) FROM category WHERE name LIKE 'Lost%'") == "0"
 

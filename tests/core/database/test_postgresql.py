@@ -12,18 +12,24 @@ from psycopg.errors import _WaitTimeout
 from psycopg.waiting import Ready, Wait
 from sqlalchemy import (
     Column,
+    Enum,
+    Float,
+    LargeBinary,
     MetaData,
     QueuePool,
     Table,
     Text,
     func,
     insert,
+    literal_column,
     make_url,
     select,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import column_property, registry
+from sqlalchemy.sql.functions import GenericFunction
 
 from {{ cookiecutter.package_name }}.config import SettingsError, load_settings
 from {{ cookiecutter.package_name }}.core.database import (
@@ -33,6 +39,7 @@ from {{ cookiecutter.package_name }}.core.database import (
 )
 from {{ cookiecutter.package_name }}.core.database.postgresql import (
     BoundedConnection,
+    RetryingCursor,
 )
 from {{ cookiecutter.package_name }}.core.database.timeouts import (
     Timeouts,
@@ -65,6 +72,16 @@ def test_rows_are_sent_as_one_document() -> None:
     compiled = executed.compile(dialect=make_url("postgresql://").get_dialect()())
     assert "FROM json_to_recordset" in str(compiled)
     assert compiled.params == {"param_1": '[{"sku":"A","name":null}]'}
+
+
+@pytest.mark.parametrize("type_", [Enum("name"), Float(), LargeBinary()])
+def test_rows_with_other_types_are_sent_as_statements(type_: Any) -> None:
+    table = Table("pen", MetaData(), Column("sku", Text), Column("color", type_))
+    statement = postgresql.upsert(table, "sku", ["color"], {})
+    session = Mock()
+    rows = [{"sku": "A", "color": 1}, {"sku": "A", "color": 2}]
+    postgresql.execute_upsert(session, statement, "sku", rows)
+    session.execute.assert_called_once_with(statement, rows[1:])
 
 
 def test_migration_polls_for_its_lock(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,14 +166,41 @@ def test_connection_is_closed_after_timeout(
 
 DIALECT = make_url("postgresql://").get_dialect()()
 TABLE = Table("pen", MetaData(), Column("sku"))
-READS = [select(TABLE), select(func.count()), select(TABLE).where(TABLE.c.sku.in_(["a"]))]
+READS = [
+    select(TABLE),
+    select(func.count()),
+    select(TABLE).where(TABLE.c.sku.in_(["a"])),
+    select(TABLE).where(TABLE.c.sku == literal_column("0")),
+]
+
+
+class DropPen(GenericFunction[int]):
+    """A function with a class of its own."""
+
+    inherit_cache = True
+
+
+class Pen:
+    """A model."""
+
+
+registry().map_imperatively(
+    Pen,
+    Table("model", MetaData(), Column("sku", Text, primary_key=True)),
+    properties={"lost": column_property(func.lose())},
+)
 WRITES = [
     insert(TABLE),
     select(insert(TABLE).returning(TABLE.c.sku).cte()),
     select(func.lose()),
     select(TABLE).where(func.lose() == 1),
     select(text("lose()")),
+    text("SELECT lose()").columns(),
+    select(literal_column("lose()")),
+    select(DropPen()),
+    select(Pen),
     select(TABLE).with_for_update(),
+    select(TABLE).suffix_with("FOR UPDATE"),
     select(select(TABLE).with_for_update().subquery()),
 ]
 
@@ -175,7 +219,7 @@ def needs_transaction(
 
 def test_only_statements_that_may_write_need_a_transaction() -> None:
     assert [needs_transaction(statement) for statement in READS] == [False] * len(READS)
-    assert [needs_transaction(statement) for statement in [*WRITES, None]] == [True] * 8
+    assert [needs_transaction(statement) for statement in [*WRITES, None]] == [True] * 13
     cursor = Mock(psycopg.ServerCursor, connection=Mock())
     assert needs_transaction(select(TABLE), cursor)
 
@@ -196,15 +240,34 @@ def test_only_one_statement_starts_no_transaction(
     assert [*connection._start_query()] == ["BEGIN"]
 
 
-def test_rollback_without_transaction_sends_nothing(
-    connection: BoundedConnection, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", ["commit", "rollback"])
+def test_end_without_transaction_sends_nothing(
+    name: str, connection: BoundedConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rollback = Mock()
-    monkeypatch.setattr(psycopg.Connection, "rollback", rollback)
+    end = Mock()
+    monkeypatch.setattr(psycopg.Connection, name, end)
     status = psycopg.pq.TransactionStatus
     for connection.pgconn.transaction_status in (status.IDLE, status.INTRANS, status.INERROR):  # type: ignore[misc]
-        connection.rollback()
-    assert rollback.call_count == 2
+        getattr(connection, name)()
+    assert end.call_count == 2
+
+
+@pytest.mark.parametrize("status", ["IDLE", "INERROR"])
+def test_query_with_invalid_prepared_statement_is_repeated(
+    status: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execute = Mock(side_effect=[psycopg.errors.FeatureNotSupported, "rows"])
+    monkeypatch.setattr(psycopg.Cursor, "execute", execute)
+    used = Mock()
+    used.info.transaction_status = psycopg.pq.TransactionStatus[status]
+    cursor = RetryingCursor.__new__(RetryingCursor)
+    monkeypatch.setattr(RetryingCursor, "connection", used)
+    if status == "IDLE":
+        assert cursor.execute("SELECT 1") == "rows"
+        used.execute.assert_called_once_with("DEALLOCATE ALL")
+    else:
+        with pytest.raises(psycopg.errors.FeatureNotSupported):
+            cursor.execute("SELECT 1")
 
 
 def test_connection_is_pinged_if_unused_or_closed(

@@ -16,8 +16,12 @@ from psycopg.pq import TransactionStatus
 from sqlalchemy import (
     JSON,
     URL,
+    ColumnClause,
     Connection,
     Engine,
+    Enum,
+    Float,
+    LargeBinary,
     Text,
     TextClause,
     cast,
@@ -30,13 +34,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.orm import Session
-from sqlalchemy.sql.functions import Function
-from sqlalchemy.sql.selectable import ForUpdateArg
+from sqlalchemy.sql.functions import Function, FunctionElement
 from sqlalchemy.sql.visitors import iterate
 
 from ...config import Settings
-from . import sqlite
-from .polling import poll
+from . import polling, sqlite
 from .timeouts import Timeouts, create_pooled_engine, mark_unresponsive
 
 URL_FORM = "postgresql://user:password@host:port/name (with TLS: ?sslmode=verify-full)"
@@ -101,6 +103,11 @@ class BoundedConnection(psycopg.Connection[Any]):
             yield from super()._start_query()
         self.needs_transaction = True
 
+    def commit(self) -> None:
+        """Commit the transaction if there is one: without one, the server sends no response."""
+        if self.pgconn.transaction_status != TransactionStatus.IDLE:
+            super().commit()
+
     def rollback(self) -> None:
         """End the transaction if there is one."""
         if self.pgconn.transaction_status != TransactionStatus.IDLE:
@@ -118,6 +125,24 @@ class BoundedConnection(psycopg.Connection[Any]):
         return not received.poll(0)
 
 
+class RetryingCursor(psycopg.Cursor[Any]):
+    """A cursor that repeats a query whose prepared statement a migration has made invalid.
+
+    PostgreSQL rejects such a statement with this error after a change of a column's type. In a
+    transaction, all statements fail after the error, and its rollback discards the statement.
+    """
+
+    def execute(self, *arguments: Any, **options: Any) -> Self:
+        """Execute a statement."""
+        try:
+            return super().execute(*arguments, **options)
+        except psycopg.errors.FeatureNotSupported:
+            if self.connection.info.transaction_status != TransactionStatus.IDLE:
+                raise
+            self.connection.execute("DEALLOCATE ALL")
+            return super().execute(*arguments, **options)
+
+
 def create_engine(url: URL, settings: Settings) -> Engine:
     """Create an engine with TLS and timeouts.
 
@@ -127,7 +152,10 @@ def create_engine(url: URL, settings: Settings) -> Engine:
     url = verify_tls(url, settings.DATABASE_CA_FILE)
     check_options(dict(url.query))
     timeout = round(settings.DATABASE_STATEMENT_TIMEOUT * 1000)
-    options: dict[str, Any] = {"connect_timeout": settings.DATABASE_CONNECT_TIMEOUT}
+    options: dict[str, Any] = {
+        "connect_timeout": settings.DATABASE_CONNECT_TIMEOUT,
+        "cursor_factory": RetryingCursor,
+    }
     has_pooler = settings.DATABASE_POOLER == "transaction"
     if has_pooler:
         options["prepare_threshold"] = None
@@ -196,19 +224,27 @@ def require_transaction(connection: Connection, cursor: Any, *statement: Any) ->
 def is_read_only(compiled: Any) -> bool:
     """Return whether a statement neither writes nor locks rows, as a CTE or a function may.
 
-    SQLAlchemy has a class for each function that it knows, such as `count`; others are `Function`.
+    SQLAlchemy has a class for each function that it knows, such as `count`. Others are `Function`
+    or a class of another module.
     """
-    query = compiled.statement
+    # The compiled state has the columns and conditions that a mapping and its options add.
+    query = getattr(compiled.compile_state, "statement", compiled.statement)
     return (
         bool(query.is_select)
         and not compiled.ctes
+        # FOR UPDATE and similar locks may also be a suffix or a hint.
+        and " FOR " not in compiled.string
         and not any(may_write(element) for element in iterate(query))
     )
 
 
 def may_write(element: Any) -> bool:
-    """Return whether a part of a query may write or lock rows."""
-    return type(element) is Function or isinstance(element, ForUpdateArg | TextClause)
+    """Return whether a part of a query may write: textual SQL or a function."""
+    if isinstance(element, FunctionElement):
+        return type(element) is Function or type(element).__module__ != Function.__module__
+    if isinstance(element, ColumnClause):
+        return element.is_literal and "(" in element.name
+    return isinstance(element, TextClause)
 
 
 def execute_upsert(
@@ -220,12 +256,17 @@ def execute_upsert(
     """Execute an `upsert` for many rows. Of rows with the same key, the last one is saved.
 
     The server gets all rows in one JSON document: that takes less CPU time than a statement for
-    each row, and unlike COPY needs no temporary table. Values must be of types that JSON has.
+    each row, and unlike COPY needs no temporary table. JSON has no infinite numbers and no bytes,
+    and an enum is saved by its name: tables with such columns get a statement for each row. A
+    default of Python is computed once for all rows.
     """
     names = list(rows[0])
-    last = {row[key]: row for row in rows}
-    document = literal(msgspec.json.encode(list(last.values())).decode(), Text)
+    last = list({row[key]: row for row in rows}.values())
     columns = [column(name, statement.table.columns[name].type) for name in names]
+    if any(isinstance(each.type, Enum | Float | LargeBinary) for each in columns):
+        sqlite.execute_upsert(session, statement, key, last)
+        return
+    document = literal(msgspec.json.encode(last).decode(), Text)
     source = func.json_to_recordset(cast(document, JSON)).table_valued(*columns)
     session.execute(statement.from_select(names, select(source.render_derived(with_types=True))))
 
@@ -250,7 +291,7 @@ def migration_lock(connection: Connection) -> Iterator[None]:
                 holder.rollback()
             return is_acquired
 
-        poll(acquire)
+        polling.poll(acquire)
         event.listen(connection, "begin", lambda used: set_local(used, "lock_timeout", 5000))
         yield
 
