@@ -4,8 +4,7 @@ import ssl
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache, partial
-from select import POLLIN
-from select import poll as create_poll
+from select import POLLIN, poll
 from time import monotonic
 from typing import Any, Self
 
@@ -120,7 +119,7 @@ class BoundedConnection(psycopg.Connection[Any]):
         """
         if monotonic() - self.last_response > PING_AFTER:
             return False
-        received = create_poll()
+        received = poll()
         received.register(self.fileno(), POLLIN)
         return not received.poll(0)
 
