@@ -152,10 +152,11 @@ def test_service_starts_without_its_server(deployed: DeployedProject, server: Fa
 @parametrize_combinations(COMBINATIONS)
 def test_unreachable_port_is_reported_by_commands(deployed: DeployedProject) -> None:
     """Each command fails with one line that has neither the password nor the description of all servers."""
-    url = f"mongodb://app:hidden@127.0.0.1:{free_port()}/app"
+    password = "hidden"
+    url = f"mongodb://app:{password}@127.0.0.1:{free_port()}/app"
     for command in (["db", "upgrade"], ["db", "stats"], ["seed"]):
         result = deployed.flask(*command, DATABASE_URL=url)
-        assert_fails_with(result, "the database: 127.0.0.1:[0-9]+: .* refused", "hidden", "Topology")
+        assert_fails_with(result, "the database: 127.0.0.1:[0-9]+: .* refused", password, "Topology")
 
 
 @parametrize_combinations(COMBINATIONS)
