@@ -56,7 +56,7 @@ summary = [
     f"\n{answers['project_name']} is ready in {folder}\n",
     *(f"  {name:14}  {({True: 'yes', False: 'no'}).get(answer, answer)}" for name, answer in chosen),
     f"\nNext:\n\n  cd {shlex.quote(folder)}",
-    *(f"  {command:50}  {effect}" for command, effect in answers["_next_commands"]),
+    *(f"  {command:50}  {effect}" for command, effect in answers["__next_commands"] if command),
     "\n",
 ]
 # Without print(): after a failed write Python would try again at exit and fail, although the project is complete.

@@ -176,6 +176,7 @@ def _readable(answers: Answers) -> str:
 
 
 # The derived variables that are true if an option has a value other than `none`.
+SQL = ("postgresql", "mysql", "sqlite")
 ANY_VALUE = {"database": "__database", "cache": "__cache", "task_queue": "__tasks"}
 
 
@@ -194,8 +195,9 @@ def _combinations() -> list[Combination]:
         for name, values in OPTIONS.items()
     }
     full = {name: max(values, key=lambda value: _files_of(name, value)) for name, values in OPTIONS.items()}
-    # Other deployments conflict with values that have more files.
+    # Other deployments, and databases without SQL, conflict with values that have more files.
     full["deployment"] = default["deployment"]
+    full["database"] = max(SQL, key=lambda value: _files_of("database", value))
     selected = {"default": default, "minimal": minimal, "full": full}
     for name, answers in PRESETS.items():
         if default | answers not in selected.values():

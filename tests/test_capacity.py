@@ -202,6 +202,24 @@ def postgresql_memory(files: Files) -> Parts:
     }
 
 
+def cassandra_memory(files: Files) -> Parts:
+    """Return the heap, and what Java needs outside of it. It is not measured: there is no current server here."""
+    heap = mib(files.services["database"]["environment"]["MAX_HEAP_SIZE"])
+    return {"heap": heap, "buffers": heap, "classes, threads and server": 400, "health check": 80}
+
+
+def mongodb_memory(files: Files) -> Parts:
+    """Return the cache, the connections and one index that is built. It is not measured: there is no server here."""
+    options = dict(re.findall(r"--(?:setParameter=)?(\w+)=([\d.]+)", str(files.services["database"]["command"])))
+    return {
+        "server": 250,
+        "cache": 1024 * float(options["wiredTigerCacheSizeGB"]),
+        "connections": float(options["maxConns"]),
+        "sorting": 100,
+        "building an index": float(options["maxIndexBuildMemoryUsageMegabytes"]),
+    }
+
+
 def mariadb_memory(files: Files) -> Parts:
     """Return the caches, and per connection the memory limit of a session and its thread."""
 
@@ -259,8 +277,10 @@ BY_SERVICE: dict[str, Callable[[Files], Parts]] = {
     "migrate": migrate_memory,
 }
 BY_IMAGE: dict[str, Callable[[Files], Parts]] = {
+    "cassandra": cassandra_memory,
     "mariadb": mariadb_memory,
     "memcached": memcached_memory,
+    "mongo": mongodb_memory,
     "postgres": postgresql_memory,
     "rabbitmq": rabbitmq_memory,
 }

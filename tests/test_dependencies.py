@@ -21,7 +21,9 @@ PRIVATE_ATTRIBUTES = {
     "database/autogenerate.py: _repr_type": "alembic.autogenerate.render:_repr_type",
     "database/mysql.py: _execute_command": "pymysql.connections:Connection._execute_command",
     "database/postgresql.py: _connect_gen": "psycopg:Connection._connect_gen",
+    "database/postgresql.py: _start_query": "psycopg:Connection._start_query",
     "database/timeouts.py: _timeout": "sqlalchemy.pool:QueuePool.timeout",
+    "hooks.py: _get_current_object": "werkzeug.local:LocalProxy._get_current_object",
     "monitoring/otlp/log_exporter.py: _log_exporter": (
         "opentelemetry.exporter.otlp.proto.http._log_exporter:OTLPLogExporter"
     ),
@@ -34,6 +36,9 @@ PRIVATE_ATTRIBUTES = {
     "monitoring/prometheus/shared_files.py: _sum": "prometheus_client:Histogram._metric_init",
     "monitoring/prometheus/shared_files.py: _upper_bounds": "prometheus_client:Histogram._prepare_buckets",
     "monitoring/prometheus/shared_files.py: _value": "prometheus_client:Gauge._metric_init",
+    "responses.py: _on_close": "werkzeug.wrappers:Response.call_on_close",
+    "tasks/celery_redis_results.py: _get_result_meta": "celery.backends.base:Backend._get_result_meta",
+    "tasks/celery_redis_results.py: _store_result": "celery.backends.base:KeyValueStoreBackend._store_result",
     "tasks/celery_results.py: _filename": "celery.backends.filesystem:FilesystemBackend._filename",
     "tasks/celery_redis_transport.py: _brpop_read": "kombu.transport.redis:Channel._brpop_read",
     "tasks/celery_redis_transport.py: _brpop_start": "kombu.transport.redis:Channel._brpop_start",
@@ -74,8 +79,9 @@ UNDOCUMENTED = [
     "spectree.response:Response.generate_spec",
     "werkzeug.sansio.utils:host_is_trusted",
 ]
-# Documented names with an underscore: methods of named tuples, of `sys` and `os`, and an argument of `url_for`.
-DOCUMENTED = {"_asdict", "_current_frames", "_exit", "_external", "_fields", "_make", "_replace"}
+# Documented names with an underscore: methods of named tuples, of `sys` and `os`, an argument of `url_for`, and the key
+# of documents in MongoDB.
+DOCUMENTED = {"_asdict", "_current_frames", "_exit", "_external", "_fields", "_id", "_make", "_replace"}
 PRIVATE_NAME = re.compile(r"_[a-z]\w*")
 
 # The oldest releases that Flask's requirements allow, and the oldest Flask that closes streamed responses.

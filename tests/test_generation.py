@@ -259,6 +259,16 @@ def test_printed_next_steps_work(tmp_path: Path, run: Run) -> None:
     assert committed == read_files(project).keys() - {path for path in read_files(project) if path.startswith(".git/")}
 
 
+@pytest.mark.parametrize(
+    ("database", "commands"), [("cassandra", ["make database", "make run"]), ("mongodb", ["make run"])]
+)
+def test_printed_next_steps_start_the_database(tmp_path: Path, run: Run, database: str, commands: list[str]) -> None:
+    """`make run` starts a fake MongoDB, but no Cassandra: there the printed commands start one first."""
+    code, output = run_cookiecutter(run, tmp_path / "out", f"database={database}", "auth=none")
+    assert code == 0, output
+    assert re.findall(r"(?m)^  (make \w+)", output)[:-1] == commands
+
+
 def test_render_does_not_run_git(tmp_path: Path, run: Run) -> None:
     """The render only prints git commands, and runs none."""
     program = tmp_path / "bin" / "git"

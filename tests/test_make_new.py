@@ -226,7 +226,7 @@ def test_preset_file_may_contain_author(make_new: MakeNew, tmp_path: Path) -> No
 INVALID_ARGUMENTS = {
     "databse=mysql": "ARGS: databse is not a question: did you mean database?",
     "_files=x": "ARGS: _files is not a question",
-    "database=oracle": "ARGS: database = 'oracle' is not one of postgresql, mysql, sqlite, none",
+    "database=oracle": "ARGS: database = 'oracle' is not one of postgresql, mysql, mongodb, cassandra, sqlite, none",
     "python_version=3.10": "ARGS: python_version = '3.10' is not one of 3.13, 3.14, 3.12, 3.11",
     "web_pages=maybe": "ARGS: web_pages = 'maybe' is neither true nor false",
     "mysql": "'mysql' doesn't match that form",

@@ -155,7 +155,7 @@ def test_environment_variables_are_ignored(tmp_path: Path, run: Run) -> None:
 INVALID_FILES = {
     "default_context:\n  databse: sqlite\n": "databse is not a question: did you mean database?",
     "default_context:\n  _files: {}\n": "_files is not a question",
-    "default_context:\n  database: oracle\n": "database = 'oracle' is not one of postgresql, mysql, sqlite, none",
+    "default_context:\n  database: oracle\n": "database = 'oracle' is not one of postgresql, mysql, ",
     "default_context:\n  python_version: 3.12\n": 'write "3.12"',
     "default_context:\n  web_pages: maybe\n": "web_pages = 'maybe' is neither true nor false",
     "default_context:\n  author_name: 1\n": "author_name = 1 is not a text",

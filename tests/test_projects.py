@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import WRITE_BYTECODE, Run, link_venv
+from tests.core_tests import FILES, remove_other_tests, selected_tests
 from tests.matrix import COMBINATIONS, DEFAULT, Combination, parametrize_combinations
 from tests.services import fetch, free_port, serving
 
@@ -32,8 +33,14 @@ HOME_PAGE_COMBINATIONS = {
 
 
 @parametrize_combinations()
-def test_project_passes_its_tests(project_with_core_tests: Path, venv_bin: Path, run: Run) -> None:
-    """All tests of a project succeed, in a folder with generated files and in a shell with invalid variables."""
+def test_project_passes_its_tests(
+    combination: Combination, project_with_core_tests: Path, venv_bin: Path, run: Run
+) -> None:
+    """All tests of a project succeed, in a folder with generated files and in a shell with invalid variables.
+
+    So do the tests of `core` that are selected for this combination.
+    """
+    remove_other_tests(project_with_core_tests, combination)
     variables = link_venv(project_with_core_tests, venv_bin)
     result = run("make", "setup", cwd=project_with_core_tests, **variables)
     assert (project_with_core_tests / "public" / ".manifest.json").exists(), result.stdout + result.stderr
@@ -45,9 +52,14 @@ def test_project_passes_its_tests(project_with_core_tests: Path, venv_bin: Path,
     )
     junk = dict.fromkeys([*settings, *EXPORTED_VARIABLES], "junk")
     # Coverage doubles the time, so only test_servers_job_passes measures it.
-    arguments = ("-m", "pytest", "-p", "no:cacheprovider")
-    result = run(venv_bin / "python", *arguments, cwd=project_with_core_tests, **variables, **junk)
+    # Not `python -m pytest`, which adds the folder to the module search path: `make test` runs this program.
+    result = run(venv_bin / "pytest", "-p", "no:cacheprovider", cwd=project_with_core_tests, **variables, **junk)
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_each_test_of_core_is_selected() -> None:
+    """Each file of tests/core runs in at least one combination."""
+    assert {*FILES} == set.union(*selected_tests().values())
 
 
 @pytest.mark.skipif("PYTEST_XDIST_WORKER" not in os.environ, reason="there is one process")

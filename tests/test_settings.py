@@ -72,7 +72,9 @@ def covering_combinations() -> Iterator[Combination]:
 def test_invalid_value_is_reported_in_one_line(project: Path, venv_bin: Path, run: Run) -> None:
     """For each value of each setting the application starts or reports one line without secrets."""
     (package,) = (path.name for path in (project / "src").iterdir())
-    base = {**SETTINGS, "DATABASE_URL": "sqlite://"}
+    core = project / "src" / package / "core"
+    url = next((f"{name}://127.0.0.1/app" for name in ("mongodb", "cassandra") if (core / name).exists()), "sqlite://")
+    base = {**SETTINGS, "DATABASE_URL": url}
     result = run(
         venv_bin / "python",
         "-c",

@@ -39,7 +39,7 @@ from tests.services import (
 )
 
 SERVERS: dict[Value, type[DatabaseServer]] = {"postgresql": PostgreSQL, "mysql": MariaDB}
-WITHOUT_SERVER = {"sqlite", "none"}
+WITHOUT_SERVER = {"sqlite", "mongodb", "cassandra", "none"}
 
 
 def combination_with(database: Value, **options: Value) -> Combination:
@@ -132,7 +132,7 @@ def slow():
 
 
 READING = """
-from sqlalchemy import func, insert, select, text
+from sqlalchemy import func, insert, literal_column, select, text
 from sqlalchemy.orm import joinedload
 
 from {package} import create_app
@@ -153,6 +153,27 @@ def prepared():
     return str(get_session().scalar(text("SELECT count(*) FROM pg_prepared_statements")))
 
 
+def get_status():
+    driver_connection = get_session().connection().connection.driver_connection
+    return driver_connection.info.transaction_status.name
+
+
+@app.get("/transactions")
+def transactions():
+    session = get_session()
+    first = session.get(Category, 1)
+    found = [get_status()]
+    session.get(Category, 1, with_for_update=True)
+    found.append(get_status())
+    session.commit()
+    names = select(Category.name).execution_options(yield_per=1)
+    assert len(session.scalars(names).all()) == len(session.scalars(select(Category.name)).all())
+    session.rollback()
+    session.connection(execution_options={{"isolation_level": "REPEATABLE READ"}})
+    session.scalars(select(Category)).all()
+    return [*found, get_status()]
+
+
 @app.get("/write/<way>")
 def write(way):
     session = get_session()
@@ -165,6 +186,11 @@ def write(way):
         session.execute(text(f"WITH new AS ({{lost}}) SELECT id FROM new"))
     elif way == "function":
         session.scalar(select(func.lose()))
+    elif way == "column":
+        session.scalar(select(literal_column("lose()")))
+    elif way == "driver":
+        cursor = session.connection().connection.cursor()
+        cursor.execute("INSERT INTO category (name) VALUES ('Lost 5')")
     else:
         new = insert(Category).values(name="Lost 3").returning(Category.id).cte()
         session.execute(select(new.c.id))
@@ -354,8 +380,25 @@ def test_waits_of_a_request_share_a_deadline(
 
 
 @parametrize_combinations([combination_with("postgresql")])
-def test_read_only_requests_keep_prepared_statements(deployed: DeployedProject, database: Database) -> None:
-    """A rollback makes psycopg 3.3.9 discard prepared statements, so only requests with changes are rolled back."""
+def test_closed_connections_are_replaced(deployed: DeployedProject, database: Database) -> None:
+    """A connection that has just been used is not pinged, but is replaced if the server has closed it."""
+    deployed.migrate_and_seed()
+    with deployed.serve(threads=1) as site:
+        for _ in range(20):
+            assert fetch(f"{site}/api/v1/products/1").status == 200
+            terminated = database.query(
+                "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity"
+                " WHERE pid != pg_backend_pid() AND datname = current_database()"
+            )
+            assert int(terminated) > 0
+
+
+@parametrize_combinations([combination_with("postgresql")])
+def test_queries_need_no_transaction(deployed: DeployedProject, database: Database) -> None:
+    """A rollback makes psycopg 3.3.9 discard prepared statements, so queries alone start no transaction.
+
+    Whatever may write starts one, and is rolled back with it.
+    """
     deployed.migrate_and_seed()
     lost = "INSERT INTO category (name) VALUES ('Lost 4') RETURNING id"
     database.query(f"CREATE FUNCTION lose() RETURNS int LANGUAGE sql AS $$ {lost} $$")
@@ -364,7 +407,11 @@ def test_read_only_requests_keep_prepared_statements(deployed: DeployedProject, 
         for _ in range(60):
             assert fetch(f"{site}/products").status == 200
         assert max(json.loads(fetch(f"{site}/prepared").text) for _ in range(10)) > 0
-        for way in ("flush", "text", "function", "cte"):
+        # PostgreSQL then rejects the prepared statements that return this column.
+        database.query("ALTER TABLE category ALTER COLUMN name TYPE varchar(90)")
+        assert {fetch(f"{site}/products").status for _ in range(20)} == {200}
+        assert json.loads(fetch(f"{site}/transactions").text) == ["IDLE", "INTRANS", "INTRANS"]
+        for way in ("flush", "text", "function", "column", "cte", "driver"):
             assert fetch(f"{site}/write/{way}").status == 200
     assert database.query("SELECT count(*) FROM category WHERE name LIKE 'Lost%'") == "0"
 

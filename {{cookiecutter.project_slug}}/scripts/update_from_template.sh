@@ -159,7 +159,7 @@ output=$(git -c merge.conflictStyle=diff3 cherry-pick --no-commit "$new" 2>&1) |
     [ "$(git ls-files --unmerged)" ] || stop "$output"
 notes=
 "$python" scripts/merge.py "$renders"/old/* "$renders"/new/*
-# {% if cookiecutter.__database %}
+# {% if cookiecutter.__sql %}
 notes=$("$python" scripts/relink_migrations.py "$renders"/old/* "$renders"/new/*)
 # {% endif %}
 git status --short

@@ -19,8 +19,14 @@ pytest_plugins = [
     # {% if cookiecutter.__cdn_peers %}
     "fixtures.cdn_peers",
     # {% endif %}
-    # {% if cookiecutter.__database %}
+    # {% if cookiecutter.__sql %}
     "fixtures.database",
+    # {% endif %}
+    # {% if cookiecutter.database == "cassandra" %}
+    "fixtures.cassandra",
+    # {% endif %}
+    # {% if cookiecutter.database == "mongodb" %}
+    "fixtures.mongodb",
     # {% endif %}
     # {% if cookiecutter.database == "none" %}
     "fixtures.no_database",

@@ -1,9 +1,11 @@
-import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from click.testing import Result
+
+from {{ cookiecutter.package_name }}.core.cdn import client as module
 
 TOKEN = "a-token-that-is-secret"
 
@@ -12,7 +14,8 @@ TOKEN = "a-token-that-is-secret"
 def delays(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The delays between attempts, which are skipped."""
     delays: list[float] = []
-    monkeypatch.setattr(time, "sleep", delays.append)
+    # Not the function for all modules: threads of libraries sleep, too.
+    monkeypatch.setattr(module, "time", SimpleNamespace(sleep=delays.append))
     return delays
 
 

@@ -12,15 +12,24 @@ from psycopg.errors import _WaitTimeout
 from psycopg.waiting import Ready, Wait
 from sqlalchemy import (
     Column,
+    Enum,
+    Float,
+    LargeBinary,
     MetaData,
     QueuePool,
     Table,
+    Text,
+    func,
     insert,
+    literal_column,
     make_url,
     select,
+    text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import column_property, registry
+from sqlalchemy.sql.functions import GenericFunction
 
 from {{ cookiecutter.package_name }}.config import SettingsError, load_settings
 from {{ cookiecutter.package_name }}.core.database import (
@@ -30,6 +39,7 @@ from {{ cookiecutter.package_name }}.core.database import (
 )
 from {{ cookiecutter.package_name }}.core.database.postgresql import (
     BoundedConnection,
+    RetryingCursor,
 )
 from {{ cookiecutter.package_name }}.core.database.timeouts import (
     Timeouts,
@@ -50,6 +60,28 @@ def test_upsert_replaces_and_computes_columns() -> None:
     statement = postgresql.upsert(table, "sku", ["name"], {"version": table.c.version + 1})
     sql = str(statement.compile(dialect=make_url("postgresql://").get_dialect()()))
     assert "ON CONFLICT (sku) DO UPDATE SET name = excluded.name" in sql
+
+
+def test_rows_are_sent_as_one_document() -> None:
+    table = Table("pen", MetaData(), Column("sku", Text), Column("name", Text))
+    statement = postgresql.upsert(table, "sku", ["name"], {})
+    session = Mock()
+    rows = [{"sku": "A", "name": name} for name in ("old", None)]
+    postgresql.execute_upsert(session, statement, "sku", rows)
+    (executed,) = session.execute.call_args.args
+    compiled = executed.compile(dialect=make_url("postgresql://").get_dialect()())
+    assert "FROM json_to_recordset" in str(compiled)
+    assert compiled.params == {"param_1": '[{"sku":"A","name":null}]'}
+
+
+@pytest.mark.parametrize("type_", [Enum("name"), Float(), LargeBinary()])
+def test_rows_with_other_types_are_sent_as_statements(type_: Any) -> None:
+    table = Table("pen", MetaData(), Column("sku", Text), Column("color", type_))
+    statement = postgresql.upsert(table, "sku", ["color"], {})
+    session = Mock()
+    rows = [{"sku": "A", "color": 1}, {"sku": "A", "color": 2}]
+    postgresql.execute_upsert(session, statement, "sku", rows)
+    session.execute.assert_called_once_with(statement, rows[1:])
 
 
 def test_migration_polls_for_its_lock(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,23 +164,135 @@ def test_connection_is_closed_after_timeout(
     assert [call.args[-1] for call in wait.call_args_list] == [0.1, 2]
 
 
-def test_read_only_transaction_ends_with_commit(
+DIALECT = make_url("postgresql://").get_dialect()()
+TABLE = Table("pen", MetaData(), Column("sku"))
+READS = [
+    select(TABLE),
+    select(func.count()),
+    select(TABLE).where(TABLE.c.sku.in_(["a"])),
+    select(TABLE).where(TABLE.c.sku == literal_column("0")),
+]
+
+
+class DropPen(GenericFunction[int]):
+    """A function with a class of its own."""
+
+    inherit_cache = True
+
+
+class Pen:
+    """A model."""
+
+
+registry().map_imperatively(
+    Pen,
+    Table("model", MetaData(), Column("sku", Text, primary_key=True)),
+    properties={"lost": column_property(func.lose())},
+)
+WRITES = [
+    insert(TABLE),
+    select(insert(TABLE).returning(TABLE.c.sku).cte()),
+    select(func.lose()),
+    select(TABLE).where(func.lose() == 1),
+    select(text("lose()")),
+    text("SELECT lose()").columns(),
+    select(literal_column("lose()")),
+    select(DropPen()),
+    select(Pen),
+    select(TABLE).with_for_update(),
+    select(TABLE).suffix_with("FOR UPDATE"),
+    select(select(TABLE).with_for_update().subquery()),
+]
+
+
+def needs_transaction(
+    statement: Any, cursor: Any = None, default: str = "READ COMMITTED", **options: str
+) -> bool:
+    """Return whether a transaction is required for a statement of SQLAlchemy, or None for text."""
+    used = Mock(default_isolation_level=default, get_execution_options=lambda: options)
+    compiled = statement is not None and statement.compile(dialect=DIALECT)
+    cursor = cursor or Mock()
+    postgresql.require_transaction(used, cursor, "", {}, Mock(compiled=compiled))
+    required: bool = cursor.connection.needs_transaction
+    return required
+
+
+def test_only_statements_that_may_write_need_a_transaction() -> None:
+    assert [needs_transaction(statement) for statement in READS] == [False] * len(READS)
+    assert [needs_transaction(statement) for statement in [*WRITES, None]] == [True] * 13
+    cursor = Mock(psycopg.ServerCursor, connection=Mock())
+    assert needs_transaction(select(TABLE), cursor)
+
+
+def test_query_with_snapshot_needs_a_transaction() -> None:
+    assert needs_transaction(select(TABLE), default="REPEATABLE READ")
+    assert needs_transaction(select(TABLE), isolation_level="SERIALIZABLE")
+    assert not needs_transaction(select(TABLE), isolation_level="READ COMMITTED")
+
+
+def test_only_one_statement_starts_no_transaction(
     connection: BoundedConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ended: list[str] = []
-    monkeypatch.setattr(psycopg.Connection, "commit", lambda _: ended.append("commit"))
-    monkeypatch.setattr(psycopg.Connection, "rollback", lambda _: ended.append("rollback"))
-    table = Table("pen", MetaData(), Column("sku"))
-    inserted = select(insert(table).returning(table.c.sku).cte())
-    dialect = make_url("postgresql://").get_dialect()()
-    for statements in ([select(table)], [select(table), insert(table)], [inserted], [None]):
-        postgresql.start_read_only(Mock(connection=Mock(driver_connection=connection)))
-        for statement in statements:
-            compiled: Any = None if statement is None else statement.compile(dialect=dialect)
-            cursor = Mock(connection=connection)
-            postgresql.detect_write(Mock(), cursor, "", {}, Mock(compiled=compiled))
-        connection.rollback()
-    assert ended == ["commit", "rollback", "rollback", "rollback"]
+    monkeypatch.setattr(psycopg.Connection, "_start_query", lambda _: iter(["BEGIN"]))
+    assert [*connection._start_query()] == ["BEGIN"]
+    connection.needs_transaction = False
+    assert [*connection._start_query()] == []
+    assert [*connection._start_query()] == ["BEGIN"]
+
+
+@pytest.mark.parametrize("name", ["commit", "rollback"])
+def test_end_without_transaction_sends_nothing(
+    name: str, connection: BoundedConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end = Mock()
+    monkeypatch.setattr(psycopg.Connection, name, end)
+    status = psycopg.pq.TransactionStatus
+    for connection.pgconn.transaction_status in (status.IDLE, status.INTRANS, status.INERROR):  # type: ignore[misc]
+        getattr(connection, name)()
+    assert end.call_count == 2
+
+
+@pytest.mark.parametrize("status", ["IDLE", "INERROR"])
+def test_query_with_invalid_prepared_statement_is_repeated(
+    status: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execute = Mock(side_effect=[psycopg.errors.FeatureNotSupported, "rows"])
+    monkeypatch.setattr(psycopg.Cursor, "execute", execute)
+    used = Mock()
+    used.info.transaction_status = psycopg.pq.TransactionStatus[status]
+    cursor = RetryingCursor.__new__(RetryingCursor)
+    monkeypatch.setattr(RetryingCursor, "connection", used)
+    if status == "IDLE":
+        assert cursor.execute("SELECT 1") == "rows"
+        used.execute.assert_called_once_with("DEALLOCATE ALL")
+    else:
+        with pytest.raises(psycopg.errors.FeatureNotSupported):
+            cursor.execute("SELECT 1")
+
+
+def test_connection_is_pinged_if_unused_or_closed(
+    connection: BoundedConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, client = socket.socketpair()
+    monkeypatch.setattr(connection, "fileno", client.fileno)
+    with client:
+        with server:
+            assert not connection.is_alive()
+            connection.last_response = time.monotonic()
+            assert connection.is_alive()
+            connection.last_response -= postgresql.PING_AFTER
+            assert not connection.is_alive()
+            connection.last_response = time.monotonic()
+        assert not connection.is_alive()
+
+
+def test_response_is_remembered(
+    connection: BoundedConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(psycopg.Connection, "wait", Mock(return_value="row"))
+    began = time.monotonic()
+    assert connection.wait(Mock()) == "row"
+    assert began <= connection.last_response <= time.monotonic()
 
 
 @pytest.mark.parametrize("remaining", [0, 0.3])

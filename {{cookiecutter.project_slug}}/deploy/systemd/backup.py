@@ -106,6 +106,17 @@ def dump(output: int) -> None:
 
 
 # {% endif %}
+# {% if cookiecutter.database == "mongodb" %}
+EXTENSION = "archive"
+
+
+def dump(output: int) -> None:
+    """Write an archive for mongorestore. The password is no argument, since those are public."""
+    command = ["mongodump", "--quiet", "--archive", "--config=/dev/stdin"]
+    subprocess.run(command, check=True, stdout=output, input=f"uri: {url}\n".encode())
+
+
+# {% endif %}
 # {% if cookiecutter.database == "sqlite" %}
 EXTENSION = "sqlite3"
 

@@ -33,6 +33,9 @@ from .core import (
     # {% if cookiecutter.__cache %}
     cache,
     # {% endif %}
+    # {% if cookiecutter.database == "cassandra" %}
+    cassandra,
+    # {% endif %}
     # {% if cookiecutter.__cdn %}
     cdn,
     # {% endif %}
@@ -40,7 +43,7 @@ from .core import (
     compression,
     # {% endif %}
     cors,
-    # {% if cookiecutter.__database %}
+    # {% if cookiecutter.__sql %}
     database,
     # {% endif %}
     # {% if cookiecutter.error_tracking == "sentry" %}
@@ -57,6 +60,9 @@ from .core import (
     logs,
     # {% if cookiecutter.__mail %}
     mail,
+    # {% endif %}
+    # {% if cookiecutter.database == "mongodb" %}
+    mongodb,
     # {% endif %}
     # {% if cookiecutter.__monitoring %}
     monitoring,
@@ -122,8 +128,14 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     cdn.init_app(app)
     # {% endif %}
     health.init_app(app)
-    # {% if cookiecutter.__database %}
+    # {% if cookiecutter.__sql %}
     database.init_app(app)
+    # {% endif %}
+    # {% if cookiecutter.database == "cassandra" %}
+    cassandra.init_app(app)
+    # {% endif %}
+    # {% if cookiecutter.database == "mongodb" %}
+    mongodb.init_app(app)
     # {% endif %}
     # {% if cookiecutter.__cache %}
     cache.init_app(app)

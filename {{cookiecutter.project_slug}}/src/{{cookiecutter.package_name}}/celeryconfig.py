@@ -10,7 +10,7 @@ from celery.schedules import crontab
 task_routes = {
     "celery.*": {"queue": "low"},
     # {% if cookiecutter.__catalog_jobs %}
-    "{{ cookiecutter.package_name }}.catalog.imports.*": {"queue": "low"},
+    "{{ cookiecutter.package_name }}.catalog.import*": {"queue": "low"},
     # {% endif %}
 }
 
@@ -18,7 +18,7 @@ beat_schedule: dict[str, dict[str, Any]] = {
     # Celery beat sends these tasks, in UTC. Of several schedulers only one sends each.
     # {% if cookiecutter.__catalog_jobs %}
     "delete-old-uploads": {
-        "task": f"{__package__}.catalog.imports.delete_old_uploads",
+        "task": f"{__package__}.catalog.{{ cookiecutter.__imports_module }}.delete_old_uploads",
         "schedule": crontab(hour=3, minute=17),
     },
     # {% endif %}

@@ -138,6 +138,35 @@ class Settings(Struct, frozen=True, kw_only=True, dict=True):
     # {% if cookiecutter.database == "postgresql" %}
     DATABASE_POOLER: Literal["none", "transaction"] = "none"
     # {% endif %}
+    # {% if cookiecutter.database == "cassandra" %}
+    # Database: the cluster, and the replicas that confirm reads and writes.
+    DATABASE_LOCAL_DATACENTER: str = "datacenter1"
+    DATABASE_REPLICATION_FACTOR: Annotated[int, Meta(ge=1, le=20)] = 3
+    DATABASE_CONSISTENCY: Literal["LOCAL_QUORUM", "QUORUM", "LOCAL_ONE", "ONE", "ALL"] = (
+        "LOCAL_QUORUM"
+    )
+    DATABASE_LIGHTWEIGHT_TRANSACTIONS: bool = True
+    DATABASE_PROTOCOL_VERSION: Annotated[int, Meta(ge=1, le=5)] = 4
+    DATABASE_TLS: bool = False
+    DATABASE_CA_FILE: str = ""
+    DATABASE_CONNECT_TIMEOUT: Seconds = 3.0
+    DATABASE_CONCURRENCY: Annotated[int, Meta(ge=1, le=1000)] = 50
+
+    # {% endif %}
+    # {% if cookiecutter.database == "mongodb" %}
+    # Database: connections, and the servers that confirm reads and writes.
+    DATABASE_POOL_SIZE: PositiveInt = 20
+    DATABASE_CONNECT_TIMEOUT: Annotated[int, Meta(ge=1, le=3600)] = 3
+    DATABASE_WRITE_CONCERN: Annotated[
+        str,
+        Meta(
+            pattern=r"^([A-Za-z][A-Za-z0-9._-]{0,63}|[1-9][0-9]?)?\Z",
+            description="majority, or a number of servers",
+        ),
+    ] = ""
+    DATABASE_READ_CONCERN: Literal["", "local", "available", "majority", "linearizable"] = ""
+
+    # {% endif %}
     # {% if cookiecutter.__pooled %}
     # Database: connections and their pool.
     DATABASE_TIMEOUT: Seconds = 5.0
@@ -444,7 +473,7 @@ DEVELOPMENT_DEFAULTS = {
     "CACHE_URL": "memory://",
     # {% endif %}
     # {% if cookiecutter.__database %}
-    "DATABASE_URL": "sqlite:///development.sqlite3",
+    "DATABASE_URL": "{{ cookiecutter.__development_database_url }}",
     # {% endif %}
     # {% if cookiecutter.task_queue == "celery-rabbitmq" %}
     "BROKER_URL": "inline://",
@@ -689,7 +718,7 @@ def _describe(schema: dict[str, Any]) -> str:
     if "items" in schema:
         return f"{_describe(schema['items'])}, or several separated by commas"
     if "enum" in schema:
-        return " or ".join(map(str, schema["enum"]))
+        return " or ".join(map(str, filter(None, schema["enum"])))
     if "description" in schema:
         return str(schema["description"])
     limits = [f"{word} {schema[key]}" for key, word in LIMITS.items() if key in schema]

@@ -10,7 +10,7 @@ from typing import Any
 
 # Beginnings of the commands that may run. `flask shell` and `flask run` are not among them.
 ALLOWED = (
-    # {% if cookiecutter.__database %}
+    # {% if cookiecutter.__sql %}
     "alembic current",
     "alembic downgrade -1",
     "alembic upgrade head",

@@ -12,7 +12,11 @@ PRODUCTS = "/api/v1/products"
 CATEGORIES = "/api/v1/categories"
 
 
+# {% if cookiecutter.__sql %}
 @pytest.mark.parametrize("path", [PRODUCTS, f"{PRODUCTS}?limit=1&sold_out=false", CATEGORIES])
+# {% else %}
+@pytest.mark.parametrize("path", [PRODUCTS, f"{PRODUCTS}?limit=1&sold_out=false"])
+# {% endif %}
 def test_cached_list_sends_no_query(
     client: FlaskClient, add_product: Callable[[str], Record], read_logs: ReadLogs, path: str
 ) -> None:

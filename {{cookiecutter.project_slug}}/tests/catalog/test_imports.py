@@ -5,16 +5,28 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+# {% if cookiecutter.__sql %}
 from sqlalchemy import func, select
+# {% endif %}
 from werkzeug.exceptions import ServiceUnavailable
 
+# {% if cookiecutter.__sql %}
 from {{ cookiecutter.package_name }}.catalog import imports
 from {{ cookiecutter.package_name }}.catalog.bulk import BATCH_SIZE
-from {{ cookiecutter.package_name }}.catalog.imports import (
-    MAX_REPORTED_ROWS,
-    Upload,
-)
+from {{ cookiecutter.package_name }}.catalog.csv_format import MAX_REPORTED_ROWS
+from {{ cookiecutter.package_name }}.catalog.imports import Upload
 from {{ cookiecutter.package_name }}.core.database import get_session, utcnow
+# {% elif cookiecutter.database == "mongodb" %}
+from {{ cookiecutter.package_name }}.catalog import import_jobs as imports
+from {{ cookiecutter.package_name }}.catalog import mongodb as storage
+from {{ cookiecutter.package_name }}.catalog.csv_format import MAX_REPORTED_ROWS
+from {{ cookiecutter.package_name }}.catalog.mongodb import BATCH_SIZE
+# {% elif cookiecutter.database == "cassandra" %}
+from {{ cookiecutter.package_name }}.catalog import cassandra as storage
+from {{ cookiecutter.package_name }}.catalog import import_jobs as imports
+from {{ cookiecutter.package_name }}.catalog.cassandra import BATCH_SIZE
+from {{ cookiecutter.package_name }}.catalog.csv_format import MAX_REPORTED_ROWS
+# {% endif %}
 from {{ cookiecutter.package_name }}.core.tasks import JobError
 
 Record = dict[str, Any]
@@ -43,7 +55,11 @@ def product_names(client: FlaskClient) -> list[str]:
 
 
 def count_uploads() -> int:
+    # {% if cookiecutter.__sql %}
     return get_session().scalar(select(func.count()).select_from(Upload)) or 0
+    # {% else %}
+    return storage.count_uploads()
+    # {% endif %}
 
 
 def test_valid_rows_are_imported_and_others_reported(
@@ -68,6 +84,21 @@ def test_valid_rows_are_imported_and_others_reported(
     assert rejected[7] == "category_id: there is no such category"
     assert rejected[8] == "wrong number of values"
     assert product_names(client) == ['A "big", red kite', "Kite", "Tail"]
+
+
+def test_control_characters_are_rejected(category: Record, import_file: ImportFile) -> None:
+    rows = [f"{names},1,{category['id']},7\n" for names in ("K-1,a\0b", "K-2\0,Kite", "K-3,Kite")]
+    result = import_file(HEADER + "".join(rows))["result"]
+    assert (result["products"], result["rejected"]) == (1, 2)
+    assert [row["line"] for row in result["rejected_rows"]] == [2, 3]
+
+
+def test_malformed_end_imports_nothing(
+    client: FlaskClient, category: Record, import_file: ImportFile
+) -> None:
+    rows = [f"K-{number},Kite,1,{category['id']},1\n" for number in range(BATCH_SIZE)]
+    assert import_file(HEADER + "".join(rows) + 'L-1,"never ends\n')["state"] == "failed"
+    assert product_names(client) == []
 
 
 def test_columns_can_be_in_any_order(
@@ -124,7 +155,11 @@ def test_import_can_be_repeated_after_a_crash(
     assert len(product_names(client)) == 20
 
     with app.app_context():
+        # {% if cookiecutter.__sql %}
         upload_id = get_session().scalars(select(Upload.id)).one()
+        # {% else %}
+        upload_id = storage.find_newest_upload()
+        # {% endif %}
         repeated = imports.import_products(upload_id)
         assert repeated["products"] == BATCH_SIZE + 10
         monkeypatch.setattr(imports, "import_batch", lambda *_: 1 / 0)
@@ -178,10 +213,14 @@ def test_too_large_file_returns_413(app: Flask, client: FlaskClient) -> None:
 def test_file_is_not_stored_if_the_broker_is_unreachable(
     app: Flask, client: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail() -> None:
+    def fail(*_: object) -> None:
         raise ServiceUnavailable
 
+    # {% if cookiecutter.__sql %}
     monkeypatch.setattr(app.extensions["tasks"], "ping", fail)
+    # {% else %}
+    monkeypatch.setattr(imports.import_products, "delay", fail)
+    # {% endif %}
     assert client.post(IMPORTS, data=HEADER, content_type="text/csv").status_code == 503
     with app.app_context():
         assert count_uploads() == 0
@@ -189,8 +228,13 @@ def test_file_is_not_stored_if_the_broker_is_unreachable(
 
 def test_old_uploads_are_deleted(app: Flask) -> None:
     with app.app_context():
+        # {% if cookiecutter.__sql %}
         for days in (6, 8):
             get_session().add(Upload(content="", created_at=utcnow() - timedelta(days=days)))
         get_session().commit()
+        # {% else %}
+        for days in (6, 8):
+            storage.insert_upload("", age=timedelta(days=days))
+        # {% endif %}
         imports.delete_old_uploads()
         assert count_uploads() == 1

@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
@@ -13,8 +14,24 @@ def test_seed_loads_data_once(app: Flask, client: FlaskClient) -> None:
     assert client.get("/api/v1/products").get_json()["items"] == products
 
 
-def test_missing_table_is_a_one_line_error(make_app: Callable[..., Flask], tmp_path: Path) -> None:
-    app = make_app(DATABASE_URL=f"sqlite:///{tmp_path}/empty.sqlite3")
-    result = app.test_cli_runner().invoke(args=["seed"])
+@pytest.mark.parametrize(
+    ("url", "error"),
+    [
+        # {% if cookiecutter.__sql %}
+        ("sqlite:///{}/empty.sqlite3", "no such table: category"),
+        # {% endif %}
+        # {% if cookiecutter.database == "mongodb" %}
+        ("mongodb://127.0.0.1:1/test", "127.0.0.1:1: "),
+        # {% endif %}
+        # {% if cookiecutter.database == "cassandra" %}
+        ("cassandra://127.0.0.1:1/test", ""),
+        # {% endif %}
+    ],
+)
+def test_database_error_is_one_line(
+    make_app: Callable[..., Flask], tmp_path: Path, url: str, error: str
+) -> None:
+    result = make_app(DATABASE_URL=url.format(tmp_path)).test_cli_runner().invoke(args=["seed"])
     assert result.exit_code == 1
-    assert result.output == "Error: the database: no such table: category\n"
+    assert result.output.startswith(f"Error: the database: {error}")
+    assert result.output.count("\n") == 1

@@ -10,7 +10,12 @@ from ..core.database import get_dialect, get_session
 from .models import Product
 from .schemas import ProductIn
 
+# {% if cookiecutter.database == "postgresql" %}
+# A batch is one statement.
+BATCH_SIZE = 5000
+# {% else %}
 BATCH_SIZE = 1000
+# {% endif %}
 
 
 def save_products(products: Iterable[ProductIn]) -> int:
@@ -18,7 +23,8 @@ def save_products(products: Iterable[ProductIn]) -> int:
 
     Rows are sent in batches, so memory use does not depend on the number of products.
     """
-    statement = get_dialect().upsert(
+    dialect = get_dialect()
+    statement = dialect.upsert(
         Product.__table__,
         "sku",
         ["name", "price_cents", "category_id", "stock"],
@@ -27,6 +33,6 @@ def save_products(products: Iterable[ProductIn]) -> int:
     rows = ({**asdict(product), "version": 1} for product in products)
     saved = 0
     while batch := list(islice(rows, BATCH_SIZE)):
-        get_session().execute(statement, batch)
+        dialect.execute_upsert(get_session(), statement, "sku", batch)
         saved += len(batch)
     return saved

@@ -1,17 +1,14 @@
 """Import of products from a CSV file: endpoint, background job and report."""
 
-import csv
-from collections.abc import Iterator
 from datetime import datetime, timedelta
-from io import StringIO
+from itertools import islice
 from typing import Any
 
 # {% if cookiecutter.__celery %}
 from celery import shared_task
 # {% endif %}
 from flask import Blueprint
-from msgspec import Struct, ValidationError, convert, field, to_builtins
-from msgspec.structs import fields
+from msgspec import Struct, to_builtins
 from sqlalchemy import JSON, delete, select
 from sqlalchemy.orm import Mapped, mapped_column
 from structlog.contextvars import bound_contextvars
@@ -20,7 +17,7 @@ from ..config import get_settings
 # {% if cookiecutter.__auth %}
 from ..core.access import requires
 # {% endif %}
-from ..core.api import TextBody, get_body, operation
+from ..core.api import get_body, operation
 from ..core.database import Base, get_session, utcnow
 from ..core.errors import FieldError, Problem, UnprocessableContent
 from ..core.mail import EmailAddress, send_mail
@@ -40,22 +37,12 @@ from ..core.tasks import (
     report_progress,
 )
 from .bulk import BATCH_SIZE, save_products
+from .csv_format import CSV, ImportReport, Row, count_rows, parse_csv
 from .models import Category
-from .schemas import ProductIn
 
 blueprint = Blueprint("imports", __name__, url_prefix="/api/v1/products/imports")
 
-COLUMNS = [column.name for column in fields(ProductIn)]
-# {% if cookiecutter.__auth %}
-# An import publishes new products, and does not change whether others are drafts.
-COLUMNS.remove("draft")
-# {% endif %}
-CSV = TextBody("text/csv", "sku,name,price_cents,category_id,stock\nKITE-1,Red kite,1250,1,7\n")
-MAX_REPORTED_ROWS = 100
 RETENTION = timedelta(days=7)
-
-# The line on which a row ends, with its product or an error message.
-Row = tuple[int, ProductIn | str]
 
 
 class Upload(Base):
@@ -75,32 +62,6 @@ class ImportQuery(Struct, forbid_unknown_fields=True):
 
     reason: Reason = ""
     notify: EmailAddress | None = None
-
-
-class RejectedRow(Struct):
-    """Row that was not imported."""
-
-    line: int
-    message: str
-
-
-class ImportReport(Struct):
-    """Result of an import. It counts all rejected rows and lists the first ones."""
-
-    products: int = 0
-    rejected: int = 0
-    rejected_rows: list[RejectedRow] = field(default_factory=list)
-
-    def reject(self, line: int, message: str) -> None:
-        """Count a rejected row."""
-        self.rejected += 1
-        if len(self.rejected_rows) < MAX_REPORTED_ROWS:
-            self.rejected_rows.append(RejectedRow(line, message))
-
-    def __str__(self) -> str:
-        """Return the text of the e-mail."""
-        lines = [f"line {row.line}: {row.message}" for row in self.rejected_rows]
-        return "\n".join([f"Products: {self.products}", f"Rejected rows: {self.rejected}", *lines])
 
 
 @blueprint.post("")
@@ -148,11 +109,12 @@ def import_products(upload_id: int, notify: str | None = None) -> Any:
         raise JobError("The uploaded file has been deleted.")
     if upload.report is None:
         result = ImportReport()
-        rows = list(parse_csv(upload.content))
-        for start in range(0, len(rows), BATCH_SIZE):
-            batch = rows[start : start + BATCH_SIZE]
+        total = count_rows(upload.content)
+        rows = parse_csv(upload.content)
+        for done in range(0, total, BATCH_SIZE):
+            batch = list(islice(rows, BATCH_SIZE))
             import_batch(batch, result)
-            report_progress(start + len(batch), len(rows))
+            report_progress(done + len(batch), total)
         upload.report = to_builtins(result)
         if notify:
             send_mail.delay(notify, "Your import of products", str(result))
@@ -171,30 +133,6 @@ def delete_old_uploads() -> None:
     session = get_session()
     session.execute(delete(Upload).where(Upload.created_at < utcnow() - RETENTION))
     session.commit()
-
-
-def parse_csv(content: str) -> Iterator[Row]:
-    """Parse the rows of a file; raise JobError if it is not CSV with the expected columns."""
-    reader = csv.DictReader(StringIO(content, newline=""), strict=True)
-    try:
-        if sorted(reader.fieldnames or []) != sorted(COLUMNS):
-            raise JobError(f"The columns must be {','.join(COLUMNS)}, in any order.")
-        for row in reader:
-            yield reader.line_num, parse_row(row)
-    except csv.Error as error:
-        raise JobError(f"After line {reader.line_num}: {error}.") from error
-
-
-def parse_row(row: dict[str | Any, str | Any]) -> ProductIn | str:
-    """Return the product of a row or an error message. An empty value is a missing one."""
-    # csv.DictReader stores surplus values under None, and None for missing ones.
-    if None in row or None in row.values():
-        return "wrong number of values"
-    try:
-        given = {name: value for name, value in row.items() if value}
-        return convert(given, ProductIn, strict=False)
-    except ValidationError as error:
-        return str(error)
 
 
 def import_batch(rows: list[Row], result: ImportReport) -> None:

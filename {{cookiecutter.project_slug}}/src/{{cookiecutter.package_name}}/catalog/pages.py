@@ -5,15 +5,20 @@ from flask import Blueprint, Flask, render_template, request
 # {% if cookiecutter.__auth %}
 from ..core.access import allow_anonymous
 # {% endif %}
+# {% if cookiecutter.__sql %}
 from ..core.database import get_session
+# {% endif %}
 from ..web import add_nav_item
-from . import (
-    queries,
-    # {% if cookiecutter.__cache %}
-    statistics,
-    # {% endif %}
-)
+# {% if cookiecutter.__sql %}
+from . import queries
+# {% endif %}
 from .schemas import ProductQuery
+# {% if cookiecutter.__cache %}
+from .statistics import load_statistics
+# {% endif %}
+# {% if cookiecutter.__nosql %}
+from .storage import storage as queries
+# {% endif %}
 
 blueprint = Blueprint("catalog_pages", __name__, template_folder="templates")
 
@@ -42,7 +47,7 @@ def price(cents: int) -> str:
 # {% if cookiecutter.__cache %}
 def statistics_page() -> str:
     """Show the statistics. The template loads them unless its fragment is cached."""
-    return render_template("catalog/statistics.html", load=statistics.load_statistics)
+    return render_template("catalog/statistics.html", load=load_statistics)
 
 
 # {% endif %}
@@ -52,7 +57,11 @@ def statistics_page() -> str:
 # {% endif %}
 def products() -> str:
     """List the products by name, a page at a time."""
+    # {% if cookiecutter.__sql %}
     categories = get_session().execute(queries.select_categories()).all()
+    # {% else %}
+    categories = [(category, category.products) for category in queries.load_categories()]
+    # {% endif %}
     category_id = request.args.get("category_id", type=int)
     if category_id not in {category.id for category, _ in categories}:
         category_id = None

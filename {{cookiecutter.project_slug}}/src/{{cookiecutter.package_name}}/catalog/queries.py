@@ -1,14 +1,14 @@
 """Database queries. Each one also loads the related rows that its callers read."""
 
-from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 from sqlalchemy import Select, func, literal_column, or_, select
 from sqlalchemy.orm import joinedload
 
 from ..core.database import get_session
 from .models import Category, Product
-from .schemas import Cursor, ProductQuery
+from .schemas import CategoryOut, Cursor, ProductOut, ProductQuery
 
 
 def select_categories() -> Select[Category, int]:
@@ -28,14 +28,26 @@ def select_product(product_id: int) -> Select[Product]:
 
 # Building a statement, and the key of its SQL in SQLAlchemy's cache, takes a tenth of the CPU time.
 @lru_cache(maxsize=100)
-def products_page(query: ProductQuery) -> Select[Product]:
+def products_page(query: ProductQuery) -> Select[*tuple[Any, ...]]:
     """Select a page of products by name, and the first product of the next page.
 
-    Keyset pagination: every page costs the same.
+    Keyset pagination: every page costs the same. To load columns takes half the time of models.
     """
     statement = (
-        select(Product)
-        .options(joinedload(Product.category))
+        select(
+            Product.id,
+            Product.sku,
+            Product.name,
+            Product.price_cents,
+            Product.stock,
+            # {% if cookiecutter.__auth %}
+            Product.draft,
+            # {% endif %}
+            Product.category_id,
+            Category.name.label("category_name"),
+        )
+        # With an inner join, a planner may read the categories first and then sort the products.
+        .outerjoin(Product.category)
         .order_by(Product.name, Product.id)
         .limit(query.limit + 1)
     )
@@ -54,8 +66,21 @@ def products_page(query: ProductQuery) -> Select[Product]:
     return statement
 
 
-def load_products(query: ProductQuery) -> tuple[Sequence[Product], str | None]:
+def load_products(query: ProductQuery) -> tuple[list[ProductOut], str | None]:
     """Load a page of products and the cursor of the next page, which is None on the last page."""
-    found = get_session().scalars(products_page(query)).all()
+    found = [
+        ProductOut(
+            id=row.id,
+            sku=row.sku,
+            name=row.name,
+            price_cents=row.price_cents,
+            stock=row.stock,
+            category=CategoryOut(row.category_id, row.category_name),
+            # {% if cookiecutter.__auth %}
+            draft=row.draft,
+            # {% endif %}
+        )
+        for row in get_session().execute(products_page(query))
+    ]
     page = found[: query.limit]
     return page, Cursor(page[-1].name, page[-1].id).encode() if len(found) > len(page) else None

@@ -7,8 +7,13 @@ from flask import Blueprint
 from ..core.access import requires
 from ..core.api import operation
 from ..core.errors import Problem
+# {% if cookiecutter.__sql %}
 from . import views
 from .models import Product
+# {% else %}
+from . import api as views
+from .entities import Product
+# {% endif %}
 from .schemas import ProductOut
 
 blueprint = Blueprint("records", __name__, url_prefix="/api/v1")

@@ -4,12 +4,23 @@ from collections.abc import Iterator
 
 import click
 from flask.cli import with_appcontext
+# {% if cookiecutter.__sql %}
 from sqlalchemy import exists, select, text
 
 from ..core.database import cli_errors, get_dialect, get_session
 from .bulk import save_products
 from .models import Category, Product
+# {% elif cookiecutter.database == "mongodb" %}
+
+from ..core.mongodb import cli_errors
+# {% elif cookiecutter.database == "cassandra" %}
+
+from ..core.cassandra import cli_errors
+# {% endif %}
 from .schemas import ProductIn
+# {% if cookiecutter.__nosql %}
+from .storage import storage
+# {% endif %}
 
 # Name, price in cents, stock.
 EXAMPLES = {
@@ -28,6 +39,7 @@ def seed(extra: int) -> None:
         click.echo(seed_catalog(extra))
 
 
+# {% if cookiecutter.__sql %}
 def seed_catalog(extra: int) -> str:
     """Load the example data in one transaction, unless there is data already; return a message."""
     session = get_session()
@@ -44,6 +56,18 @@ def seed_catalog(extra: int) -> str:
     return f"Loaded {len(categories)} categories and {saved} products."
 
 
+# {% else %}
+def seed_catalog(extra: int) -> str:
+    """Load the example data, unless there is data already; return a message."""
+    if not storage.is_empty():
+        return "The catalog is not empty: nothing was loaded."
+    categories = [storage.insert_category(name) for name in EXAMPLES]
+    products = generate_products([category.id for category in categories], extra)
+    saved = storage.save_products(products)
+    return f"Loaded {len(categories)} categories and {saved} products."
+
+
+# {% endif %}
 def generate_products(category_ids: list[int], extra: int) -> Iterator[ProductIn]:
     """Generate the example products, and `extra` more in all categories."""
     for category_id, (category, products) in zip(category_ids, EXAMPLES.items(), strict=True):

@@ -1,19 +1,29 @@
 """Statistics of the catalog. The query reads every product, so its result is cached."""
 
 from flask import Blueprint
+# {% if cookiecutter.__sql %}
 from msgspec import Struct
 from sqlalchemy import case, func, select
+# {% endif %}
 
 from ..core.api import operation
 from ..core.cache import cache
+# {% if cookiecutter.__sql %}
 from ..core.database import get_session
+# {% endif %}
 from ..core.http_caching import public
 from ..core.rate_limiting import rate_limit
+# {% if cookiecutter.__sql %}
 from .models import Category, Product
+# {% else %}
+from .entities import Category, CategoryStatistics, Product
+from .storage import storage
+# {% endif %}
 
 blueprint = Blueprint("statistics", __name__, url_prefix="/api/v1")
 
 
+# {% if cookiecutter.__sql %}
 class CategoryStatistics(Struct):
     """Statistics of a category. The prices of an empty category are null."""
 
@@ -24,9 +34,11 @@ class CategoryStatistics(Struct):
     highest_price_cents: int | None
 
 
+# {% endif %}
 @cache.memoize(tags=(Category, Product))
 def load_statistics() -> list[CategoryStatistics]:
     """Load the statistics of all categories."""
+    # {% if cookiecutter.__sql %}
     statement = (
         select(
             Category.name,
@@ -40,6 +52,9 @@ def load_statistics() -> list[CategoryStatistics]:
         .order_by(Category.name)
     )
     return [CategoryStatistics(*row) for row in get_session().execute(statement)]
+    # {% else %}
+    return storage.load_statistics()
+    # {% endif %}
 
 
 @blueprint.get("/statistics")

@@ -10,17 +10,17 @@ from .. import SAFE_METHODS
 from ..access import UNDECIDED, Permissions, get_rule
 from . import (
     audit,
-    # {% if cookiecutter.__database %}
+    # {% if cookiecutter.__sql %}
     audit_table,
     # {% endif %}
     # {% if cookiecutter.auth == "jwt" %}
     jwt,
     # {% endif %}
-    # {% if cookiecutter.__database %}
+    # {% if cookiecutter.__sql %}
     row_security,
     # {% endif %}
 )
-# {% if cookiecutter.__database %}
+# {% if cookiecutter.__sql %}
 from .authorship import CreatedBy, UpdatedBy
 # {% endif %}
 from .identity import Identity, acting_as, get_identity, get_provider
@@ -29,11 +29,11 @@ from .reauthentication import fresh_login_required
 # {% endif %}
 
 __all__ = [
-    # {% if cookiecutter.__database %}
+    # {% if cookiecutter.__sql %}
     "CreatedBy",
     # {% endif %}
     "Identity",
-    # {% if cookiecutter.__database %}
+    # {% if cookiecutter.__sql %}
     "UpdatedBy",
     # {% endif %}
     "acting_as",
@@ -47,7 +47,7 @@ __all__ = [
 
 def init_app(app: Flask) -> None:
     """Check the access rule of each request's view."""
-    # {% if cookiecutter.__database %}
+    # {% if cookiecutter.__sql %}
     audit_table.init_app(app)
     row_security.init_app(app)
     # {% endif %}

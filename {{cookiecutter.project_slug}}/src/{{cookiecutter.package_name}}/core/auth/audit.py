@@ -9,7 +9,7 @@ import structlog
 from flask import g, has_request_context, request
 from flask.cli import ScriptInfo
 
-# {% if cookiecutter.__database %}
+# {% if cookiecutter.__sql %}
 from . import audit_table
 # {% endif %}
 from .identity import Identity
@@ -68,7 +68,7 @@ def record(event: Event, *, subject: str = "", **details: str | list[str]) -> No
         "address": (request.remote_addr or "") if has_request_context() else "",
     }
     structlog.get_logger().info("security event", **values, **details)
-    # {% if cookiecutter.__database %}
+    # {% if cookiecutter.__sql %}
     # Events of unknown clients are only logged, so that they cannot fill the database.
     if values["subject"]:
         audit_table.add(values, details)

@@ -25,7 +25,7 @@ from . import (
     # {% if cookiecutter.web_pages %}
     fragments,
     # {% endif %}
-    # {% if cookiecutter.__database %}
+    # {% if cookiecutter.__sql %}
     invalidation,
     # {% endif %}
     # {% if cookiecutter.cache == "memcached" %}
@@ -153,8 +153,11 @@ def init_app(app: Flask) -> None:
     # {% if cookiecutter.web_pages %}
     app.jinja_env.add_extension(fragments.CacheExtension)
     # {% endif %}
-    # {% if cookiecutter.__database %}
+    # {% if cookiecutter.__sql %}
     invalidation.init_app(app)
+    # {% elif cookiecutter.__nosql %}
+    # A write invalidates the values with the tag of what it changes.
+    app.extensions["operations"].on_change = app.extensions["cache"].invalidate
     # {% endif %}
     # {% if cookiecutter.__pooled %}
     # The request that computes a value may be waiting for the database.

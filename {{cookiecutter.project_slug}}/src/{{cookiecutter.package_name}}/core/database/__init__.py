@@ -146,7 +146,7 @@ def get_engine() -> Engine:
 
 
 def get_dialect() -> ModuleType:
-    """Return the module of the current database: `upsert`, `ANALYZE`, `migration_lock`."""
+    """Return the module of the current database, with `upsert`, `execute_upsert`, `ANALYZE`."""
     return DIALECTS[get_engine().dialect.name]
 
 

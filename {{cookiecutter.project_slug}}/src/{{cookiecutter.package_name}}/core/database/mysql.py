@@ -22,12 +22,14 @@ from sqlalchemy import (
 from sqlalchemy.dialects.mysql import Insert, insert
 
 from ...config import Settings
+from . import sqlite
 from .polling import poll
 from .timeouts import Timeouts, create_pooled_engine, mark_unresponsive
 
 URL_FORM = "mysql://user:password@host:port/name (with TLS: ?ssl_mode=VERIFY_IDENTITY)"
 HAS_PARTIAL_INDEXES = False
 ANALYZE = "ANALYZE TABLE"
+execute_upsert = sqlite.execute_upsert
 
 
 class BoundedConnection(pymysql.connections.Connection):  # type: ignore[misc]

@@ -1,28 +1,52 @@
 """PostgreSQL with psycopg 3."""
 
 import ssl
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache, partial
+from select import POLLIN, poll
 from time import monotonic
 from typing import Any, Self
 
+import msgspec
 import psycopg
 from psycopg.errors import _WaitTimeout
-from sqlalchemy import URL, Connection, Engine, event, text
-from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.sql.functions import Function
+from psycopg.pq import TransactionStatus
+from sqlalchemy import (
+    JSON,
+    URL,
+    ColumnClause,
+    Connection,
+    Engine,
+    Enum,
+    Float,
+    LargeBinary,
+    Text,
+    TextClause,
+    cast,
+    column,
+    event,
+    func,
+    literal,
+    select,
+    text,
+)
+from sqlalchemy.dialects.postgresql import Insert, insert
+from sqlalchemy.orm import Session
+from sqlalchemy.sql.functions import Function, FunctionElement
 from sqlalchemy.sql.visitors import iterate
 
 from ...config import Settings
-from . import sqlite
-from .polling import poll
+from . import polling, sqlite
 from .timeouts import Timeouts, create_pooled_engine, mark_unresponsive
 
 URL_FORM = "postgresql://user:password@host:port/name (with TLS: ?sslmode=verify-full)"
 HAS_PARTIAL_INDEXES = True
 ANALYZE = "ANALYZE"
 upsert = partial(sqlite.upsert, insert=insert)
+
+# A connection is pinged before use if the server has not responded for this many seconds.
+PING_AFTER = 1.0
 
 # The OpenSSL in the driver's wheel does not find the system's certificate authorities.
 SYSTEM_CA_FILE = ssl.get_default_verify_paths().cafile or "/etc/ssl/certs/ca-certificates.crt"
@@ -31,12 +55,13 @@ SYSTEM_CA_FILE = ssl.get_default_verify_paths().cafile or "/etc/ssl/certs/ca-cer
 class BoundedConnection(psycopg.Connection[Any]):
     """A connection whose calls time out when the request has no time left.
 
-    A read-only transaction ends with a commit, since psycopg discards all prepared statements at
-    a rollback.
+    A transaction starts with the first statement that may write: a query alone needs no BEGIN and
+    no ROLLBACK, at which psycopg discards all prepared statements.
     """
 
     timeouts: Timeouts  # set by a subclass for each engine
-    is_read_only = False
+    needs_transaction = True  # of the next statement
+    last_response = 0.0
 
     @classmethod
     # Private: the driver's own timeout is in whole seconds, and at least two.
@@ -59,7 +84,7 @@ class BoundedConnection(psycopg.Connection[Any]):
             return super().wait(gen, interval, timeout)
         seconds = self.timeouts.remaining()
         try:
-            return super().wait(gen, interval, seconds)
+            result = super().wait(gen, interval, seconds)
         # Private: psycopg has no public name for this exception.
         except _WaitTimeout:
             mark_unresponsive()
@@ -67,12 +92,54 @@ class BoundedConnection(psycopg.Connection[Any]):
             reason = f"the server did not respond within {seconds:.1f} s"
             raise psycopg.OperationalError(reason) from None
 
+        self.last_response = monotonic()
+        return result
+
+    # Private: with `autocommit` instead, SQL from other places would run without a transaction.
+    def _start_query(self) -> Generator[Any, Any]:
+        """Start a transaction, unless the statement needs none."""
+        if self.needs_transaction:
+            yield from super()._start_query()
+        self.needs_transaction = True
+
+    def commit(self) -> None:
+        """Commit the transaction if there is one: without one, the server sends no response."""
+        if self.pgconn.transaction_status != TransactionStatus.IDLE:
+            super().commit()
+
     def rollback(self) -> None:
-        """End the transaction."""
-        if self.is_read_only:
-            self.commit()
-        else:
+        """End the transaction if there is one."""
+        if self.pgconn.transaction_status != TransactionStatus.IDLE:
             super().rollback()
+
+    def is_alive(self) -> bool:
+        """Return whether the server has just responded and has not closed the connection since.
+
+        An idle connection receives nothing until the server closes it.
+        """
+        if monotonic() - self.last_response > PING_AFTER:
+            return False
+        received = poll()
+        received.register(self.fileno(), POLLIN)
+        return not received.poll(0)
+
+
+class RetryingCursor(psycopg.Cursor[Any]):
+    """A cursor that repeats a query whose prepared statement a migration has made invalid.
+
+    PostgreSQL rejects such a statement with this error after a change of a column's type. In a
+    transaction, all statements fail after the error, and its rollback discards the statement.
+    """
+
+    def execute(self, *arguments: Any, **options: Any) -> Self:
+        """Execute a statement."""
+        try:
+            return super().execute(*arguments, **options)
+        except psycopg.errors.FeatureNotSupported:
+            if self.connection.info.transaction_status != TransactionStatus.IDLE:
+                raise
+            self.connection.execute("DEALLOCATE ALL")
+            return super().execute(*arguments, **options)
 
 
 def create_engine(url: URL, settings: Settings) -> Engine:
@@ -84,7 +151,10 @@ def create_engine(url: URL, settings: Settings) -> Engine:
     url = verify_tls(url, settings.DATABASE_CA_FILE)
     check_options(dict(url.query))
     timeout = round(settings.DATABASE_STATEMENT_TIMEOUT * 1000)
-    options: dict[str, Any] = {"connect_timeout": settings.DATABASE_CONNECT_TIMEOUT}
+    options: dict[str, Any] = {
+        "connect_timeout": settings.DATABASE_CONNECT_TIMEOUT,
+        "cursor_factory": RetryingCursor,
+    }
     has_pooler = settings.DATABASE_POOLER == "transaction"
     if has_pooler:
         options["prepare_threshold"] = None
@@ -94,11 +164,17 @@ def create_engine(url: URL, settings: Settings) -> Engine:
     engine = create_pooled_engine(url, settings, timeouts, connect_args=options)
     connection_class: Any = type("EngineConnection", (BoundedConnection,), {"timeouts": timeouts})
     event.listen(engine, "do_connect", lambda *call: connection_class.connect(*call[2], **call[3]))
-    event.listen(engine, "begin", start_read_only)
-    event.listen(engine, "before_cursor_execute", detect_write)
+    event.listen(engine, "before_cursor_execute", require_transaction)
+    ping = partial(ping_unless_alive, engine.dialect.do_ping)
+    engine.dialect.do_ping = ping  # type: ignore[method-assign]
     if has_pooler:
         event.listen(engine, "begin", lambda used: set_local(used, "statement_timeout", timeout))
     return engine
+
+
+def ping_unless_alive(ping: Callable[[Any], bool], connection: Any) -> bool:
+    """Send a ping, unless the connection has just been used."""
+    return connection.is_alive() or ping(connection)
 
 
 def verify_tls(url: URL, ca_file: str) -> URL:
@@ -126,31 +202,72 @@ def check_options(options: dict[str, Any]) -> None:
         raise ValueError(reason)
 
 
-def start_read_only(connection: Connection) -> None:
-    """Start a transaction, which is read-only until it sends a statement that may write."""
-    driver_connection: Any = connection.connection.driver_connection
-    driver_connection.is_read_only = True
+def require_transaction(connection: Connection, cursor: Any, *statement: Any) -> None:
+    """Require a transaction for a statement that may write, as any textual SQL may.
 
-
-def detect_write(_: Connection, cursor: Any, *statement: Any) -> None:
-    """Detect a statement that may write, as any textual SQL may."""
+    In a READ COMMITTED transaction each query sees what is committed when it starts, as without
+    one. The other levels need a transaction, and so does a cursor of the server.
+    """
+    options = connection.get_execution_options()
+    level = options.get("isolation_level", connection.default_isolation_level)
     compiled = statement[2].compiled
-    if not compiled or not is_read_only(compiled):
-        cursor.connection.is_read_only = False
+    cursor.connection.needs_transaction = (
+        level != "READ COMMITTED"
+        or isinstance(cursor, psycopg.ServerCursor)
+        or not compiled
+        or not is_read_only(compiled)
+    )
 
 
 @lru_cache(maxsize=500)
 def is_read_only(compiled: Any) -> bool:
-    """Return whether a statement cannot write, as a CTE or an own function may.
+    """Return whether a statement neither writes nor locks rows, as a CTE or a function may.
 
-    SQLAlchemy has a class for each function that it knows, such as `count`; others are `Function`.
+    SQLAlchemy has a class for each function that it knows, such as `count`. Others are `Function`
+    or a class of another module.
     """
-    query = compiled.statement
+    # The compiled state has the columns and conditions that a mapping and its options add.
+    query = getattr(compiled.compile_state, "statement", compiled.statement)
     return (
         bool(query.is_select)
         and not compiled.ctes
-        and not any(type(element) is Function for element in iterate(query))
+        # FOR UPDATE and similar locks may also be a suffix or a hint.
+        and " FOR " not in compiled.string
+        and not any(may_write(element) for element in iterate(query))
     )
+
+
+def may_write(element: Any) -> bool:
+    """Return whether a part of a query may write: textual SQL or a function."""
+    if isinstance(element, FunctionElement):
+        return type(element) is Function or type(element).__module__ != Function.__module__
+    if isinstance(element, ColumnClause):
+        return element.is_literal and "(" in element.name
+    return isinstance(element, TextClause)
+
+
+def execute_upsert(
+    session: Session,
+    statement: Insert,
+    key: str,
+    rows: Sequence[Mapping[str, Any]],
+) -> None:
+    """Execute an `upsert` for many rows. Of rows with the same key, the last one is saved.
+
+    The server gets all rows in one JSON document: that takes less CPU time than a statement for
+    each row, and unlike COPY needs no temporary table. JSON has no infinite numbers and no bytes,
+    and an enum is saved by its name: tables with such columns get a statement for each row. A
+    default of Python is computed once for all rows.
+    """
+    names = list(rows[0])
+    last = list({row[key]: row for row in rows}.values())
+    columns = [column(name, statement.table.columns[name].type) for name in names]
+    if any(isinstance(each.type, Enum | Float | LargeBinary) for each in columns):
+        sqlite.execute_upsert(session, statement, key, last)
+        return
+    document = literal(msgspec.json.encode(last).decode(), Text)
+    source = func.json_to_recordset(cast(document, JSON)).table_valued(*columns)
+    session.execute(statement.from_select(names, select(source.render_derived(with_types=True))))
 
 
 @contextmanager
@@ -173,7 +290,7 @@ def migration_lock(connection: Connection) -> Iterator[None]:
                 holder.rollback()
             return is_acquired
 
-        poll(acquire)
+        polling.poll(acquire)
         event.listen(connection, "begin", lambda used: set_local(used, "lock_timeout", 5000))
         yield
 

@@ -3,7 +3,7 @@
 import atexit
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
@@ -14,6 +14,7 @@ from flask import has_request_context, request
 from sqlalchemy import URL, ColumnElement, Connection, Engine, Table, event
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
 from ...config import Settings
 from .. import SAFE_METHODS, health
@@ -78,6 +79,16 @@ def upsert(
     names = [*replaced, *(column.name for column in table.columns if column.onupdate)]
     changes = {name: statement.excluded[name] for name in names}
     return statement.on_conflict_do_update(index_elements=[key], set_={**changes, **computed})
+
+
+def execute_upsert(
+    session: Session,
+    statement: Any,
+    _key: str,
+    rows: Sequence[Mapping[str, Any]],
+) -> None:
+    """Execute an `upsert` for many rows. Of rows with the same key, the last one is saved."""
+    session.execute(statement, rows)
 
 
 @contextmanager

@@ -28,7 +28,10 @@ from . import (
     # {% if cookiecutter.__cache %}
     cache_calls,
     # {% endif %}
-    # {% if cookiecutter.__database %}
+    # {% if cookiecutter.__nosql %}
+    operations,
+    # {% endif %}
+    # {% if cookiecutter.__sql %}
     queries,
     # {% endif %}
     templates,
@@ -45,8 +48,10 @@ def init_app(app: Flask) -> None:
     # {% if cookiecutter.__cache %}
     cache_calls.init_app(app)
     # {% endif %}
-    # {% if cookiecutter.__database %}
+    # {% if cookiecutter.__sql %}
     queries.init_app(app)
+    # {% elif cookiecutter.__nosql %}
+    operations.init_app(app)
     # {% endif %}
     templates.init_app(app)
     request_started.connect(store_endpoint, app)

@@ -39,11 +39,20 @@ from .prometheus import (
 # {% if cookiecutter.__cache_metrics %}
 from .prometheus.cache import cache_failed, cache_recovered
 # {% endif %}
-# {% if cookiecutter.__database_metrics %}
+# {% if cookiecutter.__sql_metrics %}
 from .prometheus.database import observe_pool, query_finished
 # {% endif %}
 # {% if cookiecutter.__http_client_metrics %}
 from .prometheus.http_client import call_finished
+# {% endif %}
+# {% if cookiecutter.__nosql_metrics %}
+from .prometheus.operations import (
+    connection_closed,
+    connection_opened,
+    connection_returned,
+    connection_taken,
+    query_finished,
+)
 # {% endif %}
 # {% if cookiecutter.__task_metrics %}
 from .prometheus.tasks import (
@@ -74,10 +83,18 @@ __all__ = [
     # {% if cookiecutter.__http_client_metrics %}
     "call_finished",
     # {% endif %}
+    # {% if cookiecutter.__nosql_metrics %}
+    "connection_closed",
+    "connection_opened",
+    "connection_returned",
+    "connection_taken",
+    # {% endif %}
     "get_route",
     "init_app",
-    # {% if cookiecutter.__database_metrics %}
+    # {% if cookiecutter.__sql_metrics %}
     "observe_pool",
+    # {% endif %}
+    # {% if cookiecutter.__database_metrics %}
     "query_finished",
     # {% endif %}
     "request_finished",

@@ -1,8 +1,8 @@
-"""Celery: result backends in which a late state does not replace a final one."""
+"""Celery: what its result backends have in common, and the check of their URLs."""
 
 from typing import Any
 
-from celery import Celery, states
+from celery import Celery
 from celery.app.backends import by_url
 from celery.backends.base import KeyValueStoreBackend
 from celery.exceptions import ImproperlyConfigured
@@ -14,22 +14,6 @@ SENT = "SENT"
 
 # Raised for a URL that is malformed or names an unknown transport or result backend.
 CELERY_URL_ERRORS = (ImproperlyConfigured, *URL_ERRORS)
-
-
-def is_late(backend: KeyValueStoreBackend, key: bytes, old: bytes | None, new: str | bytes) -> bool:
-    """Return whether a state must not replace the old one.
-
-    Celery 5.7.0 reads the old state and then retries the write until it succeeds. If the server was
-    unreachable meanwhile, the next attempt of the job may have finished.
-    """
-    if old is None or not key.startswith(backend.task_keyprefix):
-        return False
-    state = backend.decode(old)["status"]
-    if state == states.SUCCESS:
-        return True
-    return state in states.READY_STATES and (
-        backend.decode(new)["status"] not in states.READY_STATES | {SENT}
-    )
 
 
 def locate(backend: type[KeyValueStoreBackend], url: str) -> str:

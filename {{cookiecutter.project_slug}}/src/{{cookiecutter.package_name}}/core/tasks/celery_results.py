@@ -7,18 +7,36 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
+from celery import states
+from celery.backends.base import KeyValueStoreBackend
 from celery.backends.filesystem import FilesystemBackend
 from kombu.utils.encoding import ensure_bytes
 
 from ...config import Settings, register_client, take_client
 from ..service_urls import split_server_url
-from .celery_backends import CELERY_URL_ERRORS, is_late, locate, validate
+from .celery_backends import CELERY_URL_ERRORS, SENT, locate, validate
 from .jobs import EAGER_SCHEME
 
 URL_FORM = (
     "file:///path of a writable folder, or the URL of another result backend of Celery"
     " (with RESULT_CA_FILE: rediss://…)"
 )
+
+
+def is_late(backend: KeyValueStoreBackend, key: bytes, old: bytes | None, new: str | bytes) -> bool:
+    """Return whether a state must not replace the old one.
+
+    Celery 5.7.0 reads the old state and then retries the write until it succeeds. If the server was
+    unreachable meanwhile, the next attempt of the job may have finished.
+    """
+    if old is None or not key.startswith(backend.task_keyprefix):
+        return False
+    state = backend.decode(old)["status"]
+    if state == states.SUCCESS:
+        return True
+    return state in states.READY_STATES and (
+        backend.decode(new)["status"] not in states.READY_STATES | {SENT}
+    )
 
 
 class FolderResults(FilesystemBackend):  # type: ignore[misc]

@@ -2,12 +2,18 @@
 
 from collections.abc import Callable
 
-# {% if cookiecutter.__database %}
+# {% if cookiecutter.__sql %}
 from flask import has_app_context
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from ..database import on_commit
+# {% endif %}
+# {% if cookiecutter.database == "mongodb" %}
+from pymongo.errors import ConnectionFailure, ExecutionTimeout
+
+# {% elif cookiecutter.database == "cassandra" %}
+from ..cassandra import UNAVAILABLE
 # {% endif %}
 from .circuit_breaker import CircuitBreaker
 
@@ -15,9 +21,16 @@ from .circuit_breaker import CircuitBreaker
 TRANSIENT_ERRORS: tuple[type[Exception], ...] = (
     ConnectionError,
     TimeoutError,
-    # {% if cookiecutter.__database %}
+    # {% if cookiecutter.__sql %}
     OperationalError,
     PoolTimeoutError,
+    # {% endif %}
+    # {% if cookiecutter.database == "cassandra" %}
+    *UNAVAILABLE,
+    # {% endif %}
+    # {% if cookiecutter.database == "mongodb" %}
+    ConnectionFailure,
+    ExecutionTimeout,
     # {% endif %}
 )
 
@@ -29,7 +42,7 @@ def send_on_commit(
 ) -> None:
     """Call `send` after the commit. Before it call `ping`: if it raises, nothing is committed."""
     circuit.reject_if_open()
-    # {% if cookiecutter.__database %}
+    # {% if cookiecutter.__sql %}
     if has_app_context():
         on_commit(lambda: circuit.call(send), check=lambda: circuit.call(ping))
         return

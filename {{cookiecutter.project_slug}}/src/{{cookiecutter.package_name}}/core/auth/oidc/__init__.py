@@ -31,7 +31,7 @@ from .. import audit, sessions
 from ..identity import Identity, get_identity
 from ..redirects import local_url, redirect_browser
 from . import (
-    # {% if cookiecutter.__database %}
+    # {% if cookiecutter.__sql %}
     database_sessions,
     # {% else %}
     cookie_sessions,
@@ -40,7 +40,7 @@ from . import (
 )
 from .providers import LoginError, Provider
 
-# {% if cookiecutter.__database %}
+# {% if cookiecutter.__sql %}
 user_sessions = database_sessions
 # {% else %}
 user_sessions = cookie_sessions

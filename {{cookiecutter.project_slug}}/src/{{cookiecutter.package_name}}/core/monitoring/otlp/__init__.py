@@ -3,8 +3,10 @@
 from flask import Flask, got_request_exception
 
 from ....config import get_settings
-# {% if cookiecutter.__database %}
+# {% if cookiecutter.__sql %}
 from . import database
+# {% elif cookiecutter.__nosql %}
+from . import operations
 # {% endif %}
 from .requests import record_exception
 from .tracing import tracing
@@ -41,8 +43,10 @@ def init_app(app: Flask) -> None:
     endpoint = settings.OTEL_EXPORTER_OTLP_ENDPOINT
     tracing.start(settings, sdk.get_sdk(endpoint, signals, attributes))
     got_request_exception.connect(record_exception, app)
-    # {% if cookiecutter.__database %}
+    # {% if cookiecutter.__sql %}
     database.instrument(app.extensions["database"].kw["bind"])
+    # {% elif cookiecutter.__nosql %}
+    operations.instrument(app)
     # {% endif %}
     # {% if cookiecutter.__cache %}
     from . import cache

@@ -18,7 +18,7 @@ from ..conventions import (
     # {% endif %}
     get_method,
 )
-# {% if cookiecutter.__database %}
+# {% if cookiecutter.__sql %}
 from .database import observe_pool
 # {% endif %}
 from .instruments import Counter, Histogram
@@ -60,7 +60,7 @@ def serve(app: Flask, *, threads: int) -> None:
         "{request}",
         "Requests that run.",
     )
-    # {% if cookiecutter.__database %}
+    # {% if cookiecutter.__sql %}
     observe_pool(meter, app.extensions["database"].kw["bind"])
     # {% endif %}
     meter.create_observable_up_down_counter(

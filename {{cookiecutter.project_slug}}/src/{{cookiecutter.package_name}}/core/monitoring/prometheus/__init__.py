@@ -72,7 +72,7 @@ QUEUED = Histogram(
 # {% if cookiecutter.__database %}
 QUERIES = Histogram(
     "http_server_request_queries",
-    "Number of SQL statements of a request.",
+    "Number of operations of the database in a request.",
     ["http_route"],
     buckets=(0, 1, 2, 5, 10, 20, 50, 100),
 )
