@@ -221,17 +221,24 @@ COMBINATIONS = _combinations()
 DEFAULT, MINIMAL, FULL = COMBINATIONS[:3]
 
 
-def _with_token(combination: Combination) -> Combination:
-    if combination.options["auth"] in ("none", "jwt"):
-        return combination
-    return replace(combination, id=f"{combination.id}-with-token", options={**combination.options, "auth": "jwt"})
+def _for_servers(combination: Combination) -> Combination:
+    changes: Answers = {}
+    if combination.options["auth"] not in ("none", "jwt"):
+        changes["auth"] = "jwt"
+    if combination.options["database"] in WITHOUT_SERVER:
+        changes["database"] = "postgresql"
+    names = {"auth": "token", "database": "postgresql"}
+    name = "-".join([combination.id, *(f"with-{names[option]}" for option in changes)])
+    return replace(combination, id=name, options={**combination.options, **changes})
 
 
+# Debian has no package of these servers: tests/test_mongodb.py and tests/test_cassandra.py run what there is.
+WITHOUT_SERVER = ("mongodb", "cassandra")
 # Combinations with Prometheus, whose files and containers have tests of their own.
 MONITORED = [combination for combination in COMBINATIONS if combination.options["monitoring"] == "prometheus"]
 # For tests in production mode that send requests to protected views: a token needs no login and no user. The tests of
 # logins are in tests/core/auth.
-TOKEN_COMBINATIONS = [_with_token(combination) for combination in COMBINATIONS]
+TOKEN_COMBINATIONS = [_for_servers(combination) for combination in COMBINATIONS]
 DEFAULT_WITH_TOKEN = TOKEN_COMBINATIONS[0]
 
 

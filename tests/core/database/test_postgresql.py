@@ -263,7 +263,8 @@ def test_query_with_invalid_prepared_statement_is_repeated(
     cursor = RetryingCursor.__new__(RetryingCursor)
     monkeypatch.setattr(RetryingCursor, "connection", used)
     if status == "IDLE":
-        assert cursor.execute("SELECT 1") == "rows"
+        rows: Any = cursor.execute("SELECT 1")
+        assert rows == "rows"
         used.execute.assert_called_once_with("DEALLOCATE ALL")
     else:
         with pytest.raises(psycopg.errors.FeatureNotSupported):
