@@ -22,12 +22,11 @@ from tests.deployed_project import (
     assert_fails_with,
     continuous_requests,
 )
-from tests.matrix import parametrize_combinations
+from tests.matrix import Combination, answers_with, parametrize_combinations
 from tests.services import Server, fetch, free_port, wait_until
-from tests.test_stacks import combination_with
 
 PRODUCT = "/api/v1/products/1"
-COMBINATIONS = [combination_with("mongodb")]
+COMBINATIONS = [Combination("mongodb", answers_with(database="mongodb", auth="jwt"))]
 # Seconds that the driver waits for a server, and that a request may take when there has been none for longer.
 CONNECT_TIMEOUT, IMMEDIATE = 2, 1
 # The driver looks for a server every two seconds.
