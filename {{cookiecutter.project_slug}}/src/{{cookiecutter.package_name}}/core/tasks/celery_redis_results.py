@@ -55,7 +55,7 @@ class RedisResults(RedisBackend):  # type: ignore[misc]
     ) -> None:
         """Store a state unless it is late; other values, such as groups, replace the old one."""
         if key.startswith(self.task_keyprefix):
-            seconds = expires or self.expires or 0
-            self.ensure(self.client.eval, (STORE, 1, key, value, seconds), **retry_policy)
+            # Without `ensure`: `store_result` tries again itself, and requests wait for that.
+            self.client.eval(STORE, 1, key, value, expires or self.expires or 0)
         else:
             super().set(key, value, expires, **retry_policy)
