@@ -16,6 +16,9 @@ from flask import Flask
 from {{ cookiecutter.package_name }}.core.cassandra import client as module
 from {{ cookiecutter.package_name }}.core.cassandra import get_client
 
+# It creates the keyspace.
+pytestmark = pytest.mark.usefixtures("migrated_app")
+
 
 def add_view(app: Flask) -> None:
     """Add a view that sends a statement."""
