@@ -146,9 +146,9 @@ def test_blank_lines_are_inside_blocks(path: Path) -> None:
 
 @parametrize_files(TAGGED)
 def test_files_have_few_tags(path: Path) -> None:
-    """A file has at most 12 tags, or 44 in `BUILD_FILES`, because many tags make it hard to read."""
+    """A file has at most 12 tags, or 46 in `BUILD_FILES`, because many tags make it hard to read."""
     inside = str(path.relative_to(PROJECT))
-    limit = 44 if any(fnmatch(inside, pattern) for pattern in BUILD_FILES) else 12
+    limit = 46 if any(fnmatch(inside, pattern) for pattern in BUILD_FILES) else 12
     assert len([tag for tag in TAG_LINE.finditer(TAGGED[path]) if tag["keyword"] not in CLOSING]) <= limit
 
 
