@@ -90,6 +90,8 @@ def variables_of(project: Path, programs: Path, bind: str) -> dict[str, str]:
         "PYTHONDONTWRITEBYTECODE": "1",
         "DATABASE_URL": "sqlite://",
         "BIND": bind,
+        # Of uWSGI's own metrics, which other tests serve at the same time.
+        "METRICS_BIND": f"127.0.0.1:{free_port()}",
     }
 
 
