@@ -20,6 +20,8 @@ from dotenv import dotenv_values
 PORT = 27017
 FILE = "development.mongodb"
 MAX_START_SECONDS = 30
+# nx-27017 0.8.1 may miss the signal to end.
+MAX_STOP_SECONDS = 5
 
 
 @contextmanager
@@ -39,7 +41,11 @@ def fake_server(file: str, port: int = 0) -> Iterator[str]:
             yield f"mongodb://127.0.0.1:{port}"
         finally:
             process.terminate()
-            process.wait()
+            try:
+                process.wait(MAX_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
 def wait_until_listening(process: subprocess.Popen[bytes], port: int) -> None:
