@@ -225,15 +225,15 @@ def _for_servers(combination: Combination) -> Combination:
     changes: Answers = {}
     if combination.options["auth"] not in ("none", "jwt"):
         changes["auth"] = "jwt"
-    if combination.options["database"] in WITHOUT_SERVER:
+    if combination.options["database"] in WITHOUT_PACKAGE:
         changes["database"] = "postgresql"
     names = {"auth": "token", "database": "postgresql"}
     name = "-".join([combination.id, *(f"with-{names[option]}" for option in changes)])
     return replace(combination, id=name, options={**combination.options, **changes})
 
 
-# Debian has no package of these servers: tests/test_mongodb.py and tests/test_cassandra.py run what there is.
-WITHOUT_SERVER = ("mongodb", "cassandra")
+# Debian has no package of these servers. tests/test_mongodb.py runs a fake, tests/test_cassandra.py an old version.
+WITHOUT_PACKAGE = ("mongodb", "cassandra")
 # Combinations with Prometheus, whose files and containers have tests of their own.
 MONITORED = [combination for combination in COMBINATIONS if combination.options["monitoring"] == "prometheus"]
 # For tests in production mode that send requests to protected views: a token needs no login and no user. The tests of

@@ -1,13 +1,14 @@
 """Projects with MongoDB in production mode, on a fake server.
 
-nx-27017 is no MongoDB: it tests what the application does while a server is killed, hangs or is unreachable.
-docs/deployment-targets.md lists what it does not test. tests/core/mongodb has elections, logins and transactions,
-which it does not have.
+nx-27017 is not MongoDB. With it, these tests kill, suspend and remove a server under an application.
+docs/deployment-targets.md lists the behavior that stays untested. Elections, logins and transactions are in
+tests/core/mongodb, because nx-27017 lacks them.
 """
 
 import json
 import os
 import pwd
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,13 +39,13 @@ class FakeMongoDB(Server):
 
     account = pwd.getpwuid(os.geteuid()).pw_name
     scheme = "mongodb"
-    programs: Path
+    stop_signal = signal.SIGTERM
 
     def server_command(self) -> list[str | Path]:
-        """Return the command that starts the server."""
+        """Return the command that starts the server; the only option is the folder of Python."""
         start = "from nx_27017 import main; main()"
         files = ["--db", f"{self.folder}/data", "--pid-file", f"{self.folder}/pid"]
-        return [self.programs / "python", "-c", start, *files, "--port", str(self.port)]
+        return [Path(self.options[0], "python"), "-c", start, *files, "--port", str(self.port)]
 
     def is_ready(self) -> bool:
         """Return whether the server accepts connections."""
@@ -53,11 +54,9 @@ class FakeMongoDB(Server):
 
 
 @pytest.fixture
-def server(venv_bin: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeMongoDB]:
+def server(venv_bin: Path) -> Iterator[FakeMongoDB]:
     """Run the fake server."""
-    monkeypatch.setattr(FakeMongoDB, "stop_signal", 15, raising=False)
-    monkeypatch.setattr(FakeMongoDB, "programs", venv_bin, raising=False)
-    with FakeMongoDB.running() as server:
+    with FakeMongoDB.running(str(venv_bin)) as server:
         yield server
 
 

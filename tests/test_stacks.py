@@ -26,7 +26,15 @@ from tests.deployed_project import (
     assert_fails_with,
     continuous_requests,
 )
-from tests.matrix import OPTIONS, TOKEN_COMBINATIONS, Answers, Combination, Value, parametrize_combinations
+from tests.matrix import (
+    OPTIONS,
+    TOKEN_COMBINATIONS,
+    WITHOUT_PACKAGE,
+    Answers,
+    Combination,
+    Value,
+    parametrize_combinations,
+)
 from tests.services import (
     Database,
     DatabaseServer,
@@ -39,7 +47,7 @@ from tests.services import (
 )
 
 SERVERS: dict[Value, type[DatabaseServer]] = {"postgresql": PostgreSQL, "mysql": MariaDB}
-WITHOUT_SERVER = {"sqlite", "mongodb", "cassandra", "none"}
+WITHOUT_SERVER = {"sqlite", "none", *WITHOUT_PACKAGE}
 
 
 def combination_with(database: Value, **options: Value) -> Combination:

@@ -28,6 +28,9 @@ pytest_plugins = [
     # {% if cookiecutter.database == "mongodb" %}
     "fixtures.mongodb",
     # {% endif %}
+    # {% if cookiecutter.__nosql %}
+    "fixtures.operations",
+    # {% endif %}
     # {% if cookiecutter.database == "none" %}
     "fixtures.no_database",
     # {% endif %}
