@@ -23,7 +23,7 @@ log4j.appender.stdout=org.apache.log4j.ConsoleAppender
 log4j.appender.stdout.layout=org.apache.log4j.PatternLayout
 log4j.appender.stdout.layout.ConversionPattern=%p %d %m%n
 """
-# What a project must not use on this server.
+# Settings of a project for a server that is so old.
 SETTINGS = {
     "DATABASE_CONSISTENCY": "ONE",
     "DATABASE_LIGHTWEIGHT_TRANSACTIONS": "false",

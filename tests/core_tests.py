@@ -55,7 +55,7 @@ def modules(test: Path) -> Iterator[PurePosixPath]:
 
 @cache
 def conditions(test: Path) -> list[dict[str, list[Any]]]:
-    """Return the conditions under which a project has what a test is about."""
+    """Return the conditions of the modules that a test is named after, and its own."""
     files = MANIFEST["_files"].items()
     tested = {path for module in modules(test) for path in (module, *module.parents)}
     return [

@@ -108,7 +108,7 @@ def test_transaction_is_repeated_after_a_transient_error(make_app: MakeApp) -> N
         with app.app_context():
             notes = get_database()["note"]
             in_transaction(get_database(), lambda session: notes.insert_one({}, session=session))
-    # A ping finds out what the server is, unless the driver has found out by itself.
+    # `in_transaction` sends a ping if the driver does not know the type of the server yet.
     sent = [next(iter(command)) for command in server.commands if "ping" not in command]
     assert sent == ["insert", "abortTransaction", "insert", "commitTransaction"]
     inserts = [command for command in server.commands if "insert" in command]
