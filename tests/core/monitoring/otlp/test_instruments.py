@@ -1,6 +1,7 @@
 """Counters and histograms."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -18,11 +19,38 @@ def _own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(instruments, "instruments", [])
 
 
+def read(instrument: Histogram) -> dict[tuple[str | int, ...], list[float]]:
+    """Return the values of an instrument."""
+    return instrument.read(is_delta=False)[1]
+
+
+def test_number_of_uncounted_values_is_limited() -> None:
+    histogram = Histogram("x", "", [], (1,))
+    for number in range(1, 1001):
+        histogram.record(2)
+        assert len(histogram.recorded) < instruments.BATCH
+        if number % 150 == 0:
+            assert read(histogram) == {(): [0, number, 2.0 * number]}
+
+
+def test_threads_count_each_value_once() -> None:
+    counter = Counter("x", "", [], "{x}")
+
+    def record(_: int) -> None:
+        for _ in range(1000):
+            counter.record(1)
+            read(counter)
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(record, range(4)))
+    assert read(counter) == {(): [4000, 4000.0]}
+
+
 def test_values_are_counted_in_buckets() -> None:
     histogram = Histogram("x", "", ["a"], (1, 2))
     for value in (0.5, 1, 1.5, 7):
         histogram.record(value, "b")
-    assert histogram.read(is_delta=False)[1] == {("b",): [2, 1, 1, 10.0]}
+    assert read(histogram) == {("b",): [2, 1, 1, 10.0]}
 
 
 def test_delta_starts_again() -> None:
@@ -39,7 +67,7 @@ def test_number_of_series_is_limited() -> None:
     counter = Counter("x", "", ["a"], "{x}")
     for number in range(2000):
         counter.record(1, number)
-    series = counter.read(is_delta=False)[1]
+    series = read(counter)
     assert len(series) == 1001
     assert series[()][-1] == 1000
 
@@ -48,9 +76,9 @@ def test_fork_starts_with_no_values() -> None:
     counter = Counter("x", "", [], "{x}")
     counter.record(1)
     if not (pid := os.fork()):
-        os._exit(len(counter.series))
+        os._exit(len(read(counter)))
     assert os.waitpid(pid, 0)[1] == 0
-    assert len(counter.series) == 1
+    assert read(counter) == {(): [1, 1.0]}
 
 
 def test_values_of_another_process_are_added() -> None:
@@ -60,5 +88,5 @@ def test_values_of_another_process_are_added() -> None:
     values = instruments.dump()
     counter.record(1, "c")
     instruments.add(values)
-    assert counter.series == {("c",): [1, 1]}
-    assert histogram.series == {("b", 200): [2, 0, 2, 15.0]}
+    assert read(counter) == {("c",): [1, 1]}
+    assert read(histogram) == {("b", 200): [2, 0, 2, 15.0]}

@@ -124,13 +124,13 @@ def test_worker_gets_the_metrics_of_the_process_of_a_job() -> None:
             process.stop()
             os._exit(0)
         assert os.waitpid(pid, 0)[1] == 0
-    assert jobs.FINISHED.series == {("a", "retried"): [1, 1], ("a", "succeeded"): [1, 1]}
+    assert jobs.FINISHED.read(is_delta=False)[1] == {("a", "retried"): [1, 1], ("a", "succeeded"): [1, 1]}
 
 
 def test_killed_process_of_a_job_has_no_metrics() -> None:
     with jobs.JobProcess():
         pass
-    assert not jobs.FINISHED.series
+    assert not jobs.FINISHED.read(is_delta=False)[1]
 
 
 # {% endif %}
@@ -140,7 +140,7 @@ def test_metrics_of_jobs_are_those_of_the_conventions(
 ) -> None:
     send_from_view(make_traced_app(), number)
     assert {
-        instrument.name: instrument.series
+        instrument.name: instrument.read(is_delta=False)[1]
         for instrument in (jobs.SENT, jobs.STARTED, jobs.FINISHED, jobs.SCHEDULER)
     } == {
         "messaging.client.sent.messages": {(SYSTEM, "send", NAME): [1, 1]},
@@ -148,7 +148,7 @@ def test_metrics_of_jobs_are_those_of_the_conventions(
         "task.attempts": {(NAME, outcome): [1, 1]},
         "task.scheduler.checks": {},
     }
-    ((attributes, numbers),) = jobs.DURATION.series.items()
+    ((attributes, numbers),) = jobs.DURATION.read(is_delta=False)[1].items()
     assert jobs.DURATION.name == "messaging.process.duration"
     assert attributes == (SYSTEM, "process", NAME)
     assert sum(numbers[:-1]) == 1

@@ -82,7 +82,7 @@ def test_metrics_of_requests_are_exported(
     assert [point.value for point in rejected.data_points] == [1]
     for name, value in {"http.server.active_requests": 2, "http.server.threads": 4}.items():
         assert [point.value for point in metrics[name].data.data_points] == [value]
-    assert len(requests.REQUESTS.series) == (0 if is_delta else 1)
+    assert len(requests.REQUESTS.read(is_delta=False)[1]) == (0 if is_delta else 1)
     # {% if cookiecutter.__pooled %}
     points = metrics["db.client.connection.count"].data.data_points
     assert {point.attributes["state"] for point in points} == {"used", "idle"}

@@ -22,4 +22,4 @@ def test_dropped_items_are_counted_and_logged_once() -> None:
     records = [logging.LogRecord("x", 30, "", 0, text, ("Span",), None) for _ in range(9)]
     assert [record for record in records if limit.filter(record)] == records[:1]
     assert records[0].getMessage() == "Queue full, dropping Span. (until now 1 times)"
-    assert sdk.DROPPED.series == {("Span",): [9, 9]}
+    assert sdk.DROPPED.read(is_delta=False)[1] == {("Span",): [9, 9]}

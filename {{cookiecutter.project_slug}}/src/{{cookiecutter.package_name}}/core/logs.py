@@ -173,6 +173,8 @@ class RequestLogMiddleware:
         status = 500
         # {% if cookiecutter.__monitoring %}
         route = ""
+        # {% endif %}
+        # {% if cookiecutter.monitoring == "opentelemetry" %}
         monitoring.request_started(environ)
         # {% endif %}
 

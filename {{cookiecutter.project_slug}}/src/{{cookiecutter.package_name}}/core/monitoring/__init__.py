@@ -32,7 +32,6 @@ from .prometheus import (
     init_app,
     request_finished,
     request_rejected,
-    request_started,
     serve,
 )
 # {% endif %}
@@ -99,7 +98,9 @@ __all__ = [
     # {% endif %}
     "request_finished",
     "request_rejected",
+    # {% if cookiecutter.monitoring == "opentelemetry" %}
     "request_started",
+    # {% endif %}
     # {% if cookiecutter.__task_monitoring %}
     "scheduler_ran",
     # {% endif %}

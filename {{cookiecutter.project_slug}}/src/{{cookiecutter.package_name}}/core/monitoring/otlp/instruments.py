@@ -7,6 +7,7 @@ Those of the SDK take ten times as long (1.45.2). The metrics of other code, whi
 import json
 import os
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Sequence
 from threading import Lock
 from time import time_ns
@@ -16,6 +17,8 @@ Series = dict[Attributes, list[float]]
 
 # Further combinations of attributes are counted together.
 MAX_SERIES = 1000
+# Number of values that are recorded before they are counted.
+BATCH = 100
 
 
 class Histogram:
@@ -41,16 +44,25 @@ class Histogram:
     def reset(self) -> None:
         """Start with no values, in a new process."""
         self.lock = Lock()
+        # Values that are not counted yet. Together they take a third of the time: in between, a
+        # request replaces the code and the counts in the processor's cache.
+        self.recorded: deque[tuple[Attributes, float]] = deque()
         self.started = time_ns()
         # The counts of the buckets, and the sum of the values.
         self.series: Series = {}
 
     def record(self, value: float, *attributes: str | int) -> None:
-        """Count a value."""
-        with self.lock:
-            numbers = self.series.get(attributes)
-            if numbers is None:
-                numbers = self.start(attributes)
+        """Record a value."""
+        self.recorded.append((attributes, value))
+        if len(self.recorded) >= BATCH:
+            with self.lock:
+                self.count()
+
+    def count(self) -> None:
+        """Count the recorded values, for a caller that has the lock."""
+        while self.recorded:
+            attributes, value = self.recorded.popleft()
+            numbers = self.series.get(attributes) or self.start(attributes)
             numbers[bisect_left(self.bounds, value)] += 1
             numbers[-1] += value
 
@@ -69,6 +81,7 @@ class Histogram:
     def read(self, *, is_delta: bool) -> tuple[int, Series]:
         """Return the start time and the values; with `is_delta` start again."""
         with self.lock:
+            self.count()
             started, series = self.started, self.series
             if is_delta:
                 self.started, self.series = time_ns(), {}
@@ -88,7 +101,7 @@ instruments: list[Histogram] = []
 
 def dump() -> str:
     """Return all values of this process, for `add`."""
-    return json.dumps([[*instrument.series.items()] for instrument in instruments])
+    return json.dumps([[*instrument.read(is_delta=False)[1].items()] for instrument in instruments])
 
 
 def add(values: str) -> None:

@@ -4,6 +4,7 @@ import atexit
 import logging
 import os
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from functools import cache, partial
 from multiprocessing.util import Finalize
 from time import monotonic
@@ -120,7 +121,9 @@ class SDK:
             # Private: the public method waits for each of up to four batches.
             processor._batch_processor.shutdown(milliseconds_until(deadline))
         if self.meters:
-            self.meters.shutdown(milliseconds_until(deadline))
+            # It raises an exception if no time is left; the failed exports are logged.
+            with suppress(Exception):
+                self.meters.shutdown(milliseconds_until(deadline))
 
     def start_metrics(self, *, is_forked: bool = False) -> Meter:
         """Export the metrics of this process, and of each fork that calls this, too."""

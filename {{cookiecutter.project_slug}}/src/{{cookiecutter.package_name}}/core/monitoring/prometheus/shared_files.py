@@ -5,12 +5,13 @@ each process that is replaced leaves some. Here the name is a number, the slot: 
 running process has. The next process with the slot adds to the counters of the one that has ended.
 """
 
+import collections
 import errno
 import os
 import struct
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from fcntl import LOCK_EX, LOCK_NB, LOCK_UN, lockf
 from itertools import count
@@ -127,16 +128,22 @@ class Histogram(prometheus_client.Histogram):
 
     def observe(self, amount: float, exemplar: Any = None) -> None:
         """Count an amount in its bucket; values in files have no exemplars."""
-        with shared_values.lock:
-            self.add(amount)
+        self.add(amount, {bisect_left(self._upper_bounds, amount): 1})
 
-    def add(self, amount: float) -> None:
-        """Do so for a caller that has the lock."""
+    def observe_all(self, amounts: Collection[float]) -> None:
+        """Count amounts in their buckets."""
         # Private: the public method compares with each bucket, locks twice and checks labels.
-        bucket = self._buckets[bisect_left(self._upper_bounds, amount)]
-        # Private, as above.
-        self._sum.numbers[0] += amount
-        bucket.numbers[0] += 1
+        bounds = self._upper_bounds
+        self.add(sum(amounts), collections.Counter(bisect_left(bounds, one) for one in amounts))
+
+    def add(self, total: float, numbers: Mapping[int, int]) -> None:
+        """Add a sum, and the numbers of amounts by the index of their bucket."""
+        with shared_values.lock:
+            # Private, as above.
+            self._sum.numbers[0] += total
+            for bucket, number in numbers.items():
+                # Private, as above.
+                self._buckets[bucket].numbers[0] += number
 
 
 def get_value(metric: Counter | Gauge) -> Value:
