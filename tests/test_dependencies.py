@@ -20,8 +20,8 @@ PRIVATE_ATTRIBUTES = {
     "auth/accounts/mails.py: _get_current_object": "werkzeug.local:LocalProxy._get_current_object",
     "database/autogenerate.py: _repr_type": "alembic.autogenerate.render:_repr_type",
     "database/mysql.py: _execute_command": "pymysql.connections:Connection._execute_command",
-    "database/postgresql.py: _connect_gen": "psycopg:Connection._connect_gen",
-    "database/postgresql.py: _start_query": "psycopg:Connection._start_query",
+    "database/psycopg_connections.py: _connect_gen": "psycopg:Connection._connect_gen",
+    "database/psycopg_connections.py: _start_query": "psycopg:Connection._start_query",
     "database/timeouts.py: _timeout": "sqlalchemy.pool:QueuePool.timeout",
     "hooks.py: _get_current_object": "werkzeug.local:LocalProxy._get_current_object",
     "monitoring/otlp/log_exporter.py: _log_exporter": (

@@ -1,15 +1,11 @@
 import socket
 import time
-from collections.abc import Generator
 from typing import Any
 from unittest.mock import MagicMock, Mock
 
-import psycopg
 import pytest
 from alembic.autogenerate.api import AutogenContext
 from alembic.migration import MigrationContext
-from psycopg.errors import _WaitTimeout
-from psycopg.waiting import Ready, Wait
 from sqlalchemy import (
     Column,
     Enum,
@@ -19,27 +15,16 @@ from sqlalchemy import (
     QueuePool,
     Table,
     Text,
-    func,
-    insert,
-    literal_column,
     make_url,
-    select,
-    text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import OperationalError
-from sqlalchemy.orm import column_property, registry
-from sqlalchemy.sql.functions import GenericFunction
 
 from {{ cookiecutter.package_name }}.config import SettingsError, load_settings
 from {{ cookiecutter.package_name }}.core.database import (
     autogenerate,
     polling,
     postgresql,
-)
-from {{ cookiecutter.package_name }}.core.database.postgresql import (
-    BoundedConnection,
-    RetryingCursor,
 )
 from {{ cookiecutter.package_name }}.core.database.timeouts import (
     Timeouts,
@@ -142,160 +127,6 @@ def test_type_of_postgresql_is_rendered_for_each_database() -> None:
     assert rendered == "postgresql.JSONB(astext_type=sa.Text())"
 
 
-@pytest.fixture
-def connection() -> BoundedConnection:
-    """A connection that is closed."""
-    connection = BoundedConnection.__new__(BoundedConnection)
-    connection.pgconn = Mock(status=psycopg.pq.ConnStatus.BAD)
-    connection.timeouts = Mock(remaining=lambda: 0.1)
-    return connection
-
-
-def test_connection_is_closed_after_timeout(
-    connection: BoundedConnection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    wait = Mock(side_effect=_WaitTimeout)
-    monkeypatch.setattr(psycopg.Connection, "wait", wait)
-    with pytest.raises(psycopg.OperationalError, match=r"within 0[.]1 s"):
-        connection.wait(Mock())
-    assert connection.pgconn.finish.called  # type: ignore[attr-defined]
-    with pytest.raises(_WaitTimeout):
-        connection.wait(Mock(), timeout=2)
-    assert [call.args[-1] for call in wait.call_args_list] == [0.1, 2]
-
-
-DIALECT = make_url("postgresql://").get_dialect()()
-TABLE = Table("pen", MetaData(), Column("sku"))
-READS = [
-    select(TABLE),
-    select(func.count()),
-    select(TABLE).where(TABLE.c.sku.in_(["a"])),
-    select(TABLE).where(TABLE.c.sku == literal_column("0")),
-]
-
-
-class DropPen(GenericFunction[int]):
-    """A function with a class of its own."""
-
-    inherit_cache = True
-
-
-class Pen:
-    """A model."""
-
-
-registry().map_imperatively(
-    Pen,
-    Table("model", MetaData(), Column("sku", Text, primary_key=True)),
-    properties={"lost": column_property(func.lose())},
-)
-WRITES = [
-    insert(TABLE),
-    select(insert(TABLE).returning(TABLE.c.sku).cte()),
-    select(func.lose()),
-    select(TABLE).where(func.lose() == 1),
-    select(text("lose()")),
-    text("SELECT lose()").columns(),
-    select(literal_column("lose()")),
-    select(DropPen()),
-    select(Pen),
-    select(TABLE).with_for_update(),
-    select(TABLE).suffix_with("FOR UPDATE"),
-    select(select(TABLE).with_for_update().subquery()),
-]
-
-
-def needs_transaction(
-    statement: Any, cursor: Any = None, default: str = "READ COMMITTED", **options: str
-) -> bool:
-    """Return whether a transaction is required for a statement of SQLAlchemy, or None for text."""
-    used = Mock(default_isolation_level=default, get_execution_options=lambda: options)
-    compiled = statement is not None and statement.compile(dialect=DIALECT)
-    cursor = cursor or Mock()
-    postgresql.require_transaction(used, cursor, "", {}, Mock(compiled=compiled))
-    required: bool = cursor.connection.needs_transaction
-    return required
-
-
-def test_only_statements_that_may_write_need_a_transaction() -> None:
-    assert [needs_transaction(statement) for statement in READS] == [False] * len(READS)
-    assert [needs_transaction(statement) for statement in [*WRITES, None]] == [True] * 13
-    cursor = Mock(psycopg.ServerCursor, connection=Mock())
-    assert needs_transaction(select(TABLE), cursor)
-
-
-def test_query_with_snapshot_needs_a_transaction() -> None:
-    assert needs_transaction(select(TABLE), default="REPEATABLE READ")
-    assert needs_transaction(select(TABLE), isolation_level="SERIALIZABLE")
-    assert not needs_transaction(select(TABLE), isolation_level="READ COMMITTED")
-
-
-def test_only_one_statement_starts_no_transaction(
-    connection: BoundedConnection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(psycopg.Connection, "_start_query", lambda _: iter(["BEGIN"]))
-    assert [*connection._start_query()] == ["BEGIN"]
-    connection.needs_transaction = False
-    assert [*connection._start_query()] == []
-    assert [*connection._start_query()] == ["BEGIN"]
-
-
-@pytest.mark.parametrize("name", ["commit", "rollback"])
-def test_end_without_transaction_sends_nothing(
-    name: str, connection: BoundedConnection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    end = Mock()
-    monkeypatch.setattr(psycopg.Connection, name, end)
-    status = psycopg.pq.TransactionStatus
-    for connection.pgconn.transaction_status in (status.IDLE, status.INTRANS, status.INERROR):  # type: ignore[misc]
-        getattr(connection, name)()
-    assert end.call_count == 2
-
-
-@pytest.mark.parametrize("status", ["IDLE", "INERROR"])
-def test_query_with_invalid_prepared_statement_is_repeated(
-    status: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    execute = Mock(side_effect=[psycopg.errors.FeatureNotSupported, "rows"])
-    monkeypatch.setattr(psycopg.Cursor, "execute", execute)
-    used = Mock()
-    used.info.transaction_status = psycopg.pq.TransactionStatus[status]
-    cursor = RetryingCursor.__new__(RetryingCursor)
-    monkeypatch.setattr(RetryingCursor, "connection", used)
-    if status == "IDLE":
-        rows: Any = cursor.execute("SELECT 1")
-        assert rows == "rows"
-        used.execute.assert_called_once_with("DEALLOCATE ALL")
-    else:
-        with pytest.raises(psycopg.errors.FeatureNotSupported):
-            cursor.execute("SELECT 1")
-
-
-def test_connection_is_pinged_if_unused_or_closed(
-    connection: BoundedConnection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    server, client = socket.socketpair()
-    monkeypatch.setattr(connection, "fileno", client.fileno)
-    with client:
-        with server:
-            assert not connection.is_alive()
-            connection.last_response = time.monotonic()
-            assert connection.is_alive()
-            connection.last_response -= postgresql.PING_AFTER
-            assert not connection.is_alive()
-            connection.last_response = time.monotonic()
-        assert not connection.is_alive()
-
-
-def test_response_is_remembered(
-    connection: BoundedConnection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(psycopg.Connection, "wait", Mock(return_value="row"))
-    began = time.monotonic()
-    assert connection.wait(Mock()) == "row"
-    assert began <= connection.last_response <= time.monotonic()
-
-
 @pytest.mark.parametrize("remaining", [0, 0.3])
 def test_connecting_has_remaining_time(remaining: float, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = load_settings({"FLASK_TESTING": "1"})
@@ -308,20 +139,3 @@ def test_connecting_has_remaining_time(remaining: float, monkeypatch: pytest.Mon
             engine.connect()
         # DATABASE_CONNECT_TIMEOUT is 3 s.
         assert remaining <= time.monotonic() - began < 2.5
-
-
-def test_connecting_returns_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    connected = Mock(pgconn=Mock(used_gssapi=False))
-
-    def connect(_: str) -> Generator[tuple[int, Wait], Ready, Mock]:
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            client = socket.create_connection(server.getsockname())
-            with client:
-                assert (yield client.fileno(), Wait.W) == Ready.W
-        return connected
-
-    monkeypatch.setattr(psycopg.Connection, "_connect_gen", connect)
-    monkeypatch.setattr(
-        BoundedConnection, "timeouts", Mock(remaining_to_connect=lambda: 9), raising=False
-    )
-    assert BoundedConnection.connect("host=127.0.0.1") is connected

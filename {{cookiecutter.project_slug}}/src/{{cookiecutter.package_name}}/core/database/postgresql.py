@@ -1,28 +1,22 @@
 """PostgreSQL with psycopg 3."""
 
 import ssl
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import lru_cache, partial
-from select import POLLIN, poll
-from time import monotonic
-from typing import Any, Self
+from functools import partial
+from typing import Any
 
 import msgspec
 import psycopg
-from psycopg.errors import _WaitTimeout
-from psycopg.pq import TransactionStatus
 from sqlalchemy import (
     JSON,
     URL,
-    ColumnClause,
     Connection,
     Engine,
     Enum,
     Float,
     LargeBinary,
     Text,
-    TextClause,
     cast,
     column,
     event,
@@ -33,113 +27,20 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.orm import Session
-from sqlalchemy.sql.functions import Function, FunctionElement
-from sqlalchemy.sql.visitors import iterate
 
 from ...config import Settings
 from . import polling, sqlite
-from .timeouts import Timeouts, create_pooled_engine, mark_unresponsive
+from .psycopg_connections import BoundedConnection, RetryingCursor
+from .read_only import require_transaction
+from .timeouts import Timeouts, create_pooled_engine
 
 URL_FORM = "postgresql://user:password@host:port/name (with TLS: ?sslmode=verify-full)"
 HAS_PARTIAL_INDEXES = True
 ANALYZE = "ANALYZE"
 upsert = partial(sqlite.upsert, insert=insert)
 
-# A connection is pinged before use if the server has not responded for this many seconds.
-PING_AFTER = 1.0
-
 # The OpenSSL in the driver's wheel does not find the system's certificate authorities.
 SYSTEM_CA_FILE = ssl.get_default_verify_paths().cafile or "/etc/ssl/certs/ca-certificates.crt"
-
-
-class BoundedConnection(psycopg.Connection[Any]):
-    """A connection whose calls time out when the request has no time left.
-
-    A transaction starts with the first statement that may write: a query alone needs no BEGIN and
-    no ROLLBACK, at which psycopg discards all prepared statements.
-    """
-
-    timeouts: Timeouts  # set by a subclass for each engine
-    needs_transaction = True  # of the next statement
-    last_response = 0.0
-
-    @classmethod
-    # Private: the driver's own timeout is in whole seconds, and at least two.
-    def _connect_gen(cls, conninfo: str = "") -> Generator[Any, Any, Self]:
-        """Connect to one of the server's IP addresses before the timeout."""
-        deadline = monotonic() + cls.timeouts.remaining_to_connect()
-        connecting: Any = super()._connect_gen(conninfo)
-        ready = None
-        try:
-            while monotonic() < deadline:
-                ready = yield connecting.send(ready)
-        except StopIteration as connected:
-            connection: Self = connected.value
-            return connection
-        raise psycopg.OperationalError("the server did not respond in time")
-
-    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
-        """Wait for a response; close the connection after a timeout."""
-        if timeout is not None:
-            return super().wait(gen, interval, timeout)
-        seconds = self.timeouts.remaining()
-        try:
-            result = super().wait(gen, interval, seconds)
-        # Private: psycopg has no public name for this exception.
-        except _WaitTimeout:
-            mark_unresponsive()
-            self.pgconn.finish()
-            reason = f"the server did not respond within {seconds:.1f} s"
-            raise psycopg.OperationalError(reason) from None
-
-        self.last_response = monotonic()
-        return result
-
-    # Private: with `autocommit` instead, SQL from other places would run without a transaction.
-    def _start_query(self) -> Generator[Any, Any]:
-        """Start a transaction, unless the statement needs none."""
-        if self.needs_transaction:
-            yield from super()._start_query()
-        self.needs_transaction = True
-
-    def commit(self) -> None:
-        """Commit the transaction if there is one: without one, the server sends no response."""
-        if self.pgconn.transaction_status != TransactionStatus.IDLE:
-            super().commit()
-
-    def rollback(self) -> None:
-        """End the transaction if there is one."""
-        if self.pgconn.transaction_status != TransactionStatus.IDLE:
-            super().rollback()
-
-    def is_alive(self) -> bool:
-        """Return whether the server has just responded and has not closed the connection since.
-
-        An idle connection receives nothing until the server closes it.
-        """
-        if monotonic() - self.last_response > PING_AFTER:
-            return False
-        received = poll()
-        received.register(self.fileno(), POLLIN)
-        return not received.poll(0)
-
-
-class RetryingCursor(psycopg.Cursor[Any]):
-    """A cursor that repeats a query whose prepared statement a migration has made invalid.
-
-    PostgreSQL rejects such a statement with this error after a change of a column's type. In a
-    transaction, all statements fail after the error, and its rollback discards the statement.
-    """
-
-    def execute(self, *arguments: Any, **options: Any) -> Self:
-        """Execute a statement."""
-        try:
-            return super().execute(*arguments, **options)
-        except psycopg.errors.FeatureNotSupported:
-            if self.connection.info.transaction_status != TransactionStatus.IDLE:
-                raise
-            self.connection.execute("DEALLOCATE ALL")
-            return super().execute(*arguments, **options)
 
 
 def create_engine(url: URL, settings: Settings) -> Engine:
@@ -200,50 +101,6 @@ def check_options(options: dict[str, Any]) -> None:
     reason = psycopg.pq.PGconn.connect_start(conninfo.encode()).error_message.decode()
     if not reason.startswith("connection to server"):
         raise ValueError(reason)
-
-
-def require_transaction(connection: Connection, cursor: Any, *statement: Any) -> None:
-    """Require a transaction for a statement that may write, as any textual SQL may.
-
-    In a READ COMMITTED transaction each query sees what is committed when it starts, as without
-    one. The other levels need a transaction, and so does a cursor of the server.
-    """
-    options = connection.get_execution_options()
-    level = options.get("isolation_level", connection.default_isolation_level)
-    compiled = statement[2].compiled
-    cursor.connection.needs_transaction = (
-        level != "READ COMMITTED"
-        or isinstance(cursor, psycopg.ServerCursor)
-        or not compiled
-        or not is_read_only(compiled)
-    )
-
-
-@lru_cache(maxsize=500)
-def is_read_only(compiled: Any) -> bool:
-    """Return whether a statement neither writes nor locks rows, as a CTE or a function may.
-
-    SQLAlchemy has a class for each function that it knows, such as `count`. Others are `Function`
-    or a class of another module.
-    """
-    # The compiled state has the columns and conditions that a mapping and its options add.
-    query = getattr(compiled.compile_state, "statement", compiled.statement)
-    return (
-        bool(query.is_select)
-        and not compiled.ctes
-        # FOR UPDATE and similar locks may also be a suffix or a hint.
-        and " FOR " not in compiled.string
-        and not any(may_write(element) for element in iterate(query))
-    )
-
-
-def may_write(element: Any) -> bool:
-    """Return whether a part of a query may write: textual SQL or a function."""
-    if isinstance(element, FunctionElement):
-        return type(element) is Function or type(element).__module__ != Function.__module__
-    if isinstance(element, ColumnClause):
-        return element.is_literal and "(" in element.name
-    return isinstance(element, TextClause)
 
 
 def execute_upsert(
