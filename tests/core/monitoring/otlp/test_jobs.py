@@ -124,7 +124,10 @@ def test_worker_gets_the_metrics_of_the_process_of_a_job() -> None:
             process.stop()
             os._exit(0)
         assert os.waitpid(pid, 0)[1] == 0
-    assert jobs.FINISHED.read(is_delta=False)[1] == {("a", "retried"): [1, 1], ("a", "succeeded"): [1, 1]}
+    assert jobs.FINISHED.read(is_delta=False)[1] == {
+        ("a", "retried"): [1, 1],
+        ("a", "succeeded"): [1, 1],
+    }
 
 
 def test_killed_process_of_a_job_has_no_metrics() -> None:
