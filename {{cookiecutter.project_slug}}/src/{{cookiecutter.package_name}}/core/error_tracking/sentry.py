@@ -17,6 +17,7 @@ from sentry_sdk.integrations.dedupe import DedupeIntegration
 from sentry_sdk.integrations.excepthook import ExcepthookIntegration
 from sentry_sdk.integrations.threading import ThreadingIntegration
 from sentry_sdk.types import Event, Hint
+from structlog.typing import EventDict, WrappedLogger
 from structlog_sentry import SentryProcessor
 
 from ...config import Settings, SettingsError
@@ -39,11 +40,21 @@ TAGS = [
 REPEATING_LOGGERS = ["celery.worker.request", "multiprocessing"]
 
 # {% endif %}
+# Levels of reported log lines.
+LEVELS = {"error", "critical"}
 # Seconds that a process may take to send its last reports when it ends.
 SHUTDOWN_TIMEOUT = 2
 
 
-def start(settings: Settings) -> SentryProcessor:
+class ErrorProcessor(SentryProcessor):
+    """Reports errors. It leaves other log lines alone, which the base class copies first."""
+
+    def __call__(self, logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
+        """Report a log line if it is an error."""
+        return super().__call__(logger, name, event) if event["level"] in LEVELS else event
+
+
+def start(settings: Settings) -> ErrorProcessor:
     """Start the client for this process and its forks; return the processor for log lines.
 
     Its integrations with Flask and other libraries are off: they cost time in each request, and
@@ -79,7 +90,7 @@ def start(settings: Settings) -> SentryProcessor:
         raise SettingsError(message) from error
     # Processes of `multiprocessing` call no `atexit` functions.
     Finalize(None, flush, exitpriority=0)
-    return SentryProcessor(
+    return ErrorProcessor(
         level=logging.CRITICAL + 1,
         event_level=logging.ERROR,
         as_context=False,
