@@ -42,7 +42,7 @@ def main() -> None:
         auth = authentication.measure(folder, programs, rounds, postgresql, **servers.settings)
         default = projects["gunicorn"]
         default.seed(PRODUCTS, **servers.settings)
-        costs = monitoring.measure(folder, programs, rounds, **servers.settings)
+        costs = monitoring.measure(folder, programs, rounds, seconds, **servers.settings)
         responses, settings, bars = web.measure(projects, servers, rounds, seconds, is_long=is_long)
         measurements = [
             *responses,

@@ -1,4 +1,8 @@
-"""Cost of monitoring and error tracking: CPU time of a request and memory of a process, compared with none."""
+"""Cost of monitoring and error tracking: CPU time of a request and memory of a process, compared with none.
+
+A request is measured with the application server, as it is served, and without it, where the difference is larger than
+the noise.
+"""
 
 import json
 import os
@@ -17,6 +21,7 @@ from benchmarks.measurements import Measurement, alternate
 from benchmarks.projects import PACKAGE, Project
 from benchmarks.render_time import TEMPLATE
 from benchmarks.startup import MEGABYTE, worker_memory
+from benchmarks.web import make_target
 
 NONE = "none"
 # Processes of each project, one after the other: where a process has its memory changes its time by up to 3 %, which
@@ -33,9 +38,10 @@ class Variant(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """A measurement, percent of additional instructions, and megabytes of memory."""
+    """The cost with the server, the cost without it, percent of additional instructions, and megabytes of memory."""
 
     measurement: Measurement
+    in_process: Measurement
     instructions: float
     process: float
     worker: float
@@ -110,10 +116,25 @@ def run_round(process: subprocess.Popen[str]) -> tuple[float, float]:
     return microseconds, memory / MEGABYTE
 
 
-def measure(folder: Path, programs: Path, rounds: int, **settings: str) -> list[Cost]:
+def measure_served(
+    projects: dict[str, Project], environments: dict[str, dict[str, str]], rounds: int, seconds: int
+) -> dict[str, float]:
+    """Return the CPU microseconds of a request, with gunicorn, which has one process."""
+    with ExitStack() as stack:
+        targets = {}
+        for name, project in projects.items():
+            settings = {**environments[name], "WEB_CONCURRENCY": "1"}
+            port, session = stack.enter_context(project.serving(settings))
+            targets[name] = partial(make_target(port, "/small", session).load, seconds)
+        samples = alternate(targets, rounds)
+    return {name: median(sample.cpu for sample in found) for name, found in samples.items()}
+
+
+def measure(folder: Path, programs: Path, rounds: int, seconds: int, **settings: str) -> list[Cost]:
     """Measure the same request to each project in alternation.
 
-    The time of a project is the mean of its processes, and the time of a process is the median of its rounds.
+    Without a server, the time of a project is the mean of its processes, and the time of a process is the median of its
+    rounds.
     """
     with ExitStack() as stack:
         variants = make_variants(stack.enter_context(receiving()))
@@ -131,26 +152,27 @@ def measure(folder: Path, programs: Path, rounds: int, **settings: str) -> list[
                 starts.append(alternate(targets, rounds))
         cpu = {name: mean(median(time for time, _ in start[name]) for start in starts) for name in variants}
         memory = {name: starts[-1][name][-1][1] for name in variants}
+        served = measure_served(projects, environments, rounds, seconds)
         instructions, workers = {}, {}
         for name, project in projects.items():
             instructions[name] = count_instructions(project, "", **environments[name])["small JSON"]
             workers[name] = worker_memory(project, **environments[name])
     return [
         Cost(
-            Measurement(
-                name,
-                percent(cpu[name], cpu[NONE]),
-                one.goal,
-                at_least=False,
-                unit=" %",
-                medians=f"{cpu[name]:.1f} µs CPU",
-            ),
+            compare(name, served, one.goal),
+            compare(name, cpu),
             percent(instructions[name], instructions[NONE]),
             memory[name],
             workers[name],
         )
         for name, one in variants.items()
     ]
+
+
+def compare(name: str, cpu: dict[str, float], goal: float | None = None) -> Measurement:
+    """Return by how many percent the CPU time of a project is larger than without monitoring."""
+    value = percent(cpu[name], cpu[NONE])
+    return Measurement(name, value, goal, at_least=False, unit=" %", medians=f"{cpu[name]:.1f} µs CPU")
 
 
 def percent(value: float, base: float) -> float:

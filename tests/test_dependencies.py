@@ -29,9 +29,6 @@ PRIVATE_ATTRIBUTES = {
     ),
     "monitoring/otlp/log_exporter.py: _logs": "opentelemetry._logs:LogRecord",
     "monitoring/otlp/sdk.py: _batch_processor": "opentelemetry.sdk._shared_internal:BatchProcessor.shutdown",
-    "monitoring/otlp/spans.py: _internal": (
-        "opentelemetry.exporter.otlp.proto.common._internal.trace_encoder:_encode_span"
-    ),
     "monitoring/prometheus/shared_files.py: _buckets": "prometheus_client:Histogram._metric_init",
     "monitoring/prometheus/shared_files.py: _sum": "prometheus_client:Histogram._metric_init",
     "monitoring/prometheus/shared_files.py: _upper_bounds": "prometheus_client:Histogram._prepare_buckets",

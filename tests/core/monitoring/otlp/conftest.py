@@ -42,6 +42,8 @@ def make_traced_app(
 
     def make(**settings: str) -> Flask:
         app = make_app(OTEL_EXPORTER_OTLP_ENDPOINT=ENDPOINT, **settings)
+        monkeypatch.setattr(tracing.sdk.scope, "emit", spans.ended.append)
+        # Spans of other code.
         monkeypatch.setattr(tracing.sdk.spans, "on_end", spans.ended.append)
 
         def ok(**_: Any) -> str:

@@ -36,9 +36,8 @@ def label_host(host: str) -> str:
 
 
 # {% endif %}
-def get_method(environ: WSGIEnvironment) -> str:
+def label_method(method: str) -> str:
     """Return the method of a request as a label; unknown methods share one."""
-    method: str = environ["REQUEST_METHOD"]
     return method if method in METHODS else "_OTHER"
 
 

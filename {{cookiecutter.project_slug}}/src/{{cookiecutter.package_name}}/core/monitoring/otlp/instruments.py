@@ -18,7 +18,7 @@ Series = dict[Attributes, list[float]]
 # Further combinations of attributes are counted together.
 MAX_SERIES = 1000
 # Number of values that are recorded before they are counted.
-BATCH = 100
+BATCH = 1000
 
 
 class Histogram:

@@ -16,7 +16,7 @@ from ..conventions import (
     # {% if cookiecutter.__cache %}
     CACHE_RESULTS,
     # {% endif %}
-    get_method,
+    label_method,
 )
 # {% if cookiecutter.__sql %}
 from .database import observe_pool
@@ -104,7 +104,7 @@ def request_finished(
         return
     span, token = environ[SPAN]
     detach(token)
-    method = get_method(environ)
+    method = label_method(environ["REQUEST_METHOD"])
     REQUESTS.record(seconds, method, route, status)
     # {% if cookiecutter.__cache %}
     if metrics:

@@ -18,6 +18,7 @@ from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
+from . import span_encoder  # noqa: F401 (it replaces the encoder of the exporter)
 from .instruments import Counter
 from .log_exporter import LogExporter
 from .metric_exporter import create_meters
@@ -94,7 +95,9 @@ class SDK:
             provider = TracerProvider(resource=resource, shutdown_on_exit=False)
             provider.add_span_processor(self.spans)
             trace.set_tracer_provider(provider)
-        self.scope = Scope(PACKAGE, resource, self.spans)
+        # Private: the public method reads the context of each span, which most do not need.
+        emit: Any = self.spans and self.spans._batch_processor.emit
+        self.scope = Scope(PACKAGE, resource, emit)
         self.start_span = partial(RecordedSpan, self.scope)
         self.log_exporter = LogExporter(PACKAGE, resource) if "logs" in signals else None
         self.meters: MeterProvider | None = None

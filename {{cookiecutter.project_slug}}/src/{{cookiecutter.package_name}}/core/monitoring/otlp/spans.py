@@ -4,16 +4,13 @@ The SDK's own take three times as long, since they check and copy each attribute
 other code, which calls `get_tracer`, are of the SDK.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from random import getrandbits
 from time import time_ns
 from typing import Any
 
-# Private: encoding takes more than half of the time of a span.
-from opentelemetry.exporter.otlp.proto.common._internal import trace_encoder
-from opentelemetry.proto.trace.v1.trace_pb2 import Span as EncodedSpan
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import Event, SpanProcessor
+from opentelemetry.sdk.trace import Event
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import (
     Link,
@@ -28,17 +25,15 @@ from opentelemetry.util.types import Attributes, AttributeValue
 
 SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 UNSET, ERROR = Status(StatusCode.UNSET), Status(StatusCode.ERROR)
-# Number of encoded spans that are stored as templates.
-MAX_TEMPLATES = 1000
 
 
 class Scope:
-    """What all spans of this process have in common."""
+    """What all spans of this process have in common: `emit` queues a span for the exporter."""
 
-    def __init__(self, name: str, resource: Resource, processor: SpanProcessor | None) -> None:
-        self.scope = InstrumentationScope(name)
+    def __init__(self, name: str, resource: Resource, emit: Callable[[Any], object]) -> None:
+        self.instrumentation = InstrumentationScope(name)
         self.resource = resource
-        self.processor: Any = processor
+        self.emit = emit
 
 
 class RecordedSpan(Span):
@@ -46,6 +41,10 @@ class RecordedSpan(Span):
 
     dropped_attributes = dropped_events = dropped_links = 0
     end_time = 0
+    status = UNSET
+    links: Sequence[Link] = ()
+    events: Sequence[Event] = ()
+    stored_context: SpanContext | None = None
 
     def __init__(
         self,
@@ -57,18 +56,33 @@ class RecordedSpan(Span):
         seconds: float = 0.0,
     ) -> None:
         """Start a span that has already taken some seconds."""
-        self.processor = scope.processor
-        self.resource = scope.resource
-        self.instrumentation_scope = scope.scope
+        self.scope = scope
         self.name = name
         self.kind = kind
-        self.context = SpanContext(trace_id, getrandbits(64), is_remote=False, trace_flags=SAMPLED)
+        self.trace_id = trace_id
+        self.span_id = getrandbits(64)
         self.parent = parent
-        self.links: list[Link] = []
         self.attributes: dict[str, AttributeValue] = {}
-        self.events: list[Event] = []
-        self.status = UNSET
         self.start_time = time_ns() - int(seconds * 1e9)
+
+    @property
+    def resource(self) -> Resource:
+        """The attributes of this service."""
+        return self.scope.resource
+
+    @property
+    def instrumentation_scope(self) -> InstrumentationScope:
+        """The name of this package."""
+        return self.scope.instrumentation
+
+    @property
+    def context(self) -> SpanContext:
+        """The IDs. Most spans have no child, and need no context."""
+        if self.stored_context is None:
+            self.stored_context = SpanContext(
+                self.trace_id, self.span_id, is_remote=False, trace_flags=SAMPLED
+            )
+        return self.stored_context
 
     def get_span_context(self) -> SpanContext:
         """Return the IDs."""
@@ -98,11 +112,11 @@ class RecordedSpan(Span):
         self, name: str, attributes: Attributes = None, timestamp: int | None = None
     ) -> None:
         """Add an event."""
-        self.events.append(Event(name, attributes, timestamp))
+        self.events = [*self.events, Event(name, attributes, timestamp)]
 
     def add_link(self, context: SpanContext, attributes: Attributes = None) -> None:
         """Link another span."""
-        self.links.append(Link(context, attributes))
+        self.links = [*self.links, Link(context, attributes)]
 
     def record_exception(
         self,
@@ -125,52 +139,4 @@ class RecordedSpan(Span):
     def end(self, end_time: int | None = None) -> None:
         """Hand the span to the exporter."""
         self.end_time = end_time or time_ns()
-        self.processor.on_end(self)
-
-
-class Encoder:
-    """Encodes spans. Most differ in their IDs and times only, so that the rest is copied."""
-
-    def __init__(self, encode_all: Callable[[Any], EncodedSpan]) -> None:
-        self.encode_all = encode_all
-        self.templates: dict[Any, bytes] = {}
-
-    def __call__(self, span: Any) -> EncodedSpan:
-        """Return an encoded span."""
-        if not isinstance(span, RecordedSpan) or span.events or span.links:
-            return self.encode_all(span)
-        parent, values = span.parent, span.attributes.values()
-        # Types, because 1, 1.0 and True are equal.
-        key = (
-            span.name,
-            span.kind.value,
-            span.status,
-            parent and parent.is_remote,
-            *span.attributes,
-            *values,
-            *map(type, values),
-        )
-        try:
-            template = self.templates.get(key)
-        except TypeError:
-            # A value is a list.
-            return self.encode_all(span)
-        if template is None:
-            if len(self.templates) >= MAX_TEMPLATES:
-                self.templates.clear()
-            encoded = self.encode_all(span)
-            self.templates[key] = encoded.SerializeToString()
-            return encoded
-        encoded = EncodedSpan()
-        encoded.MergeFromString(template)
-        encoded.trace_id = span.context.trace_id.to_bytes(16, "big")
-        encoded.span_id = span.context.span_id.to_bytes(8, "big")
-        if parent:
-            encoded.parent_span_id = parent.span_id.to_bytes(8, "big")
-        encoded.start_time_unix_nano = span.start_time
-        encoded.end_time_unix_nano = span.end_time
-        return encoded
-
-
-# Private, as above.
-trace_encoder._encode_span = Encoder(trace_encoder._encode_span)  # type: ignore[assignment]
+        self.scope.emit(self)

@@ -42,6 +42,7 @@ class UnsampledSpan(NonRecordingSpan):
     """
 
     context: SpanContext | None = None
+    span_id = 0
 
     def __init__(self, trace_id: int) -> None:
         self.trace_id = trace_id
@@ -126,9 +127,12 @@ def add_trace_context(_logger: Any, _name: str, event: EventDict) -> EventDict:
     """
     if not tracing.sdk:
         return event
-    span = get_current().get(SPAN_KEY)
-    if isinstance(span, UnsampledSpan):
-        event["trace_id"] = f"{span.trace_id:032x}"
+    span: Any = get_current().get(SPAN_KEY)
+    if trace_id := getattr(span, "trace_id", 0):
+        # A span of this package.
+        event["trace_id"] = f"{trace_id:032x}"
+        if span.span_id:
+            event["span_id"] = f"{span.span_id:016x}"
     elif isinstance(span, Span):
         context = span.get_span_context()
         event["trace_id"] = f"{context.trace_id:032x}"

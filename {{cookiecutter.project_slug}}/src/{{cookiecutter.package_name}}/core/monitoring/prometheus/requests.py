@@ -16,7 +16,7 @@ from time import sleep
 from typing import Any
 from wsgiref.types import WSGIEnvironment
 
-from ..conventions import BUCKETS, get_method
+from ..conventions import BUCKETS, label_method
 # {% if cookiecutter.__cache %}
 from .cache import count_cache_operations
 # {% endif %}
@@ -25,7 +25,7 @@ from .shared_files import Counter, Gauge, Histogram
 # Seconds between two observations in a process that serves requests.
 INTERVAL = 0.5
 # Number of ended requests that are observed without waiting for that.
-BATCH = 100
+BATCH = 1000
 
 REQUESTS = Histogram(
     "http_server_request_duration_seconds",
@@ -86,7 +86,7 @@ def request_finished(
     metrics: Mapping[str, float],
 ) -> None:
     """Note a request for `observe_finished`; `metrics` are those of its log line."""
-    finished.append((get_method(environ), route, status, seconds, metrics))
+    finished.append((environ["REQUEST_METHOD"], route, status, seconds, metrics))
     if len(finished) >= BATCH:
         observe_finished()
 
@@ -97,16 +97,18 @@ def observe_finished() -> None:
     # {% if cookiecutter.__database %}
     queries: defaultdict[str, list[float]] = defaultdict(list)
     # {% endif %}
-    # Another thread may observe some of them.
+    ended = []
+    # Another thread may take some of them.
     with suppress(IndexError):
         while finished:
-            method, route, status, seconds, metrics = finished.popleft()
-            durations[method, route, status].append(seconds)
-            # {% if cookiecutter.__database %}
-            queries[route].append(metrics.get("queries", 0))
-            # {% endif %}
-            if metrics:
-                count_operations(metrics)
+            ended.append(finished.popleft())
+    for method, route, status, seconds, metrics in ended:
+        durations[label_method(method), route, status].append(seconds)
+        # {% if cookiecutter.__database %}
+        queries[route].append(metrics.get("queries", 0))
+        # {% endif %}
+        if metrics:
+            count_operations(metrics)
     for labels, amounts in durations.items():
         request_histogram(*labels).observe_all(amounts)
     # {% if cookiecutter.__database %}
