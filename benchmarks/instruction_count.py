@@ -51,6 +51,7 @@ def count_instructions(request: Callable[[], object], folder: Path) -> float:
     """
     for _ in range(WARM_UP_REQUESTS):
         request()
+    observe_requests()
     earlier = {*folder.iterdir()}
     gc.collect()
     gc.disable()
