@@ -64,6 +64,7 @@ import os, sys
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 from prometheus_client import REGISTRY
 from PACKAGE import create_app
+from PACKAGE.core.monitoring.prometheus.requests import observe_finished
 
 app = create_app()
 output = os.fdopen(os.dup(1), "w")
@@ -74,6 +75,7 @@ def request(path, **options):
     run_wsgi_app(app.wsgi_app, EnvironBuilder(path, **options).get_environ(), buffered=True)
 
 def series():
+    observe_finished()
     return {(sample.name, *sample.labels.values()) for one in REGISTRY.collect() for sample in one.samples}
 
 def requests(number):
@@ -94,6 +96,7 @@ CLOCK_CHANGES = (
 import pathlib, select, sys, time
 from prometheus_client import REGISTRY
 from PACKAGE import create_app
+from PACKAGE.core.monitoring.prometheus.requests import observe_finished
 from PACKAGE.core.tasks.execution import bind_log_context, execute
 
 app = create_app()
@@ -113,6 +116,7 @@ app.add_url_rule("/slow", view_func=wait)
 assert app.test_client().get("/slow").status_code == 200
 bind_log_context("slow", "1", 1, {})
 execute(app, wait)
+observe_finished()
 for metric in ("http_server_request_duration", "task_duration"):
     for one in REGISTRY.collect():
         if one.name == f"{metric}_seconds":
