@@ -76,7 +76,7 @@ def wait_until(
         assert process is None or process.poll() is None, f"{process.args!r} ended with {process.returncode}"
         took = time.monotonic() - began
         assert time.monotonic() < deadline, f"{process.args if process else ready!r}: not in {timeout} s"
-        time.sleep(min(max(0.05, 3 * took), 1))
+        time.sleep(min(max(0.05, took), 0.5))
         began = time.monotonic()
 
 
