@@ -11,7 +11,7 @@ from cookiecutter.generate import generate_context
 from cookiecutter.prompt import prompt_for_config
 from jinja2 import Template
 
-from tests.matrix import COMBINATIONS, MANIFEST, TEMPLATE, Combination
+from tests.matrix import COMBINATIONS, MANIFEST, TEMPLATE, Combination, covering, values_of
 
 CORE_TESTS = Path(__file__).with_name("core")
 MODULES = TEMPLATE / "{{cookiecutter.project_slug}}" / "src" / "{{cookiecutter.package_name}}" / "core"
@@ -37,7 +37,13 @@ def template(path: Path) -> Template:
 
 def all_answers(combination: Combination) -> dict[str, Any]:
     """Return the answers of a combination and the private variables that cookiecutter derives from them."""
-    context = generate_context(context_file=str(TEMPLATE / "cookiecutter.json"), extra_context=combination.context)
+    return derive_answers(json.dumps(combination.context))
+
+
+@cache
+def derive_answers(answers: str) -> dict[str, Any]:
+    """Return what cookiecutter derives from answers in JSON, each once: it renders 250 texts."""
+    context = generate_context(context_file=str(TEMPLATE / "cookiecutter.json"), extra_context=json.loads(answers))
     return dict(prompt_for_config(context, no_input=True))
 
 
@@ -90,11 +96,8 @@ def selected_tests() -> dict[str, set[Path]]:
             possible.setdefault(test, []).append(combination)
     selected: dict[str, set[Path]] = {combination.id: set() for combination in COMBINATIONS}
     for test, combinations in possible.items():
-        remaining = {value for combination in combinations for value in combination.options.items()}
-        while remaining:
-            best = max(combinations, key=lambda each: len(remaining & each.options.items()))
-            remaining -= best.options.items()
-            selected[best.id].add(test)
+        for combination in covering(values_of, combinations):
+            selected[combination.id].add(test)
     return selected
 
 

@@ -1,7 +1,7 @@
 """Options, valid combinations and pairs, read from cookiecutter.json, so that a new value needs no test of its own."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field, replace
 from itertools import combinations, cycle, product
 from pathlib import Path
@@ -22,6 +22,8 @@ OPTIONS: dict[str, list[Value]] = {
     for name, question in MANIFEST.items()
     if not name.startswith("_") and isinstance(question, bool | list)
 }
+
+ALL_VALUES = {(name, value) for name, values in OPTIONS.items() for value in values}
 
 # Configuration files for `cookiecutter --config-file`, by name.
 PRESETS: dict[str, Answers] = {
@@ -219,6 +221,35 @@ def _combinations() -> list[Combination]:
 
 COMBINATIONS = _combinations()
 DEFAULT, MINIMAL, FULL = COMBINATIONS[:3]
+
+
+def covering(
+    properties: Callable[[Combination], Iterable[Hashable]],
+    rows: Iterable[Combination] = COMBINATIONS,
+    first: Iterable[Combination] = (),
+) -> list[Combination]:
+    """Return few combinations that together have every property that one of `rows` has, beginning with `first`."""
+    by_id = {combination.id: combination for combination in rows}
+    found = {name: {*properties(combination)} for name, combination in by_id.items()}
+    required = [combination.id for combination in first]
+    chosen = [*required]
+    while missing := set[Hashable]().union(*found.values()).difference(*(found[name] for name in chosen)):
+        chosen.append(max(found, key=lambda name: len(missing & found[name])))
+    # Later choices may have made earlier ones superfluous.
+    for name in chosen[len(required) :]:
+        if found[name] <= set().union(*(found[other] for other in chosen if other != name)):
+            chosen.remove(name)
+    return [by_id[name] for name in chosen]
+
+
+def values_of(combination: Combination) -> Iterable[Hashable]:
+    """Return the answers of a combination, as properties to cover."""
+    return combination.options.items()
+
+
+# Few combinations that together have every value of every option, for tests of one value at a time that take long.
+# Tests that depend on how values fit together run with all combinations, which contain every pair.
+VALUE_COVER = covering(values_of, first=[DEFAULT, MINIMAL])
 
 
 def _for_servers(combination: Combination) -> Combination:

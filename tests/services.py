@@ -65,12 +65,19 @@ def wait_until(
     process: subprocess.Popen[bytes] | subprocess.Popen[str] | None = None,
     timeout: float = TIMEOUT,
 ) -> None:
-    """Poll until `ready` returns true; fail when the deadline passes or the process ends."""
-    deadline = time.monotonic() + timeout
+    """Poll until `ready` returns true; fail when the deadline passes or the process ends.
+
+    A condition that takes long, because it starts a program, is polled less often: what it waits for needs the
+    processor, too.
+    """
+    began = time.monotonic()
+    deadline = began + timeout
     while not ready():
         assert process is None or process.poll() is None, f"{process.args!r} ended with {process.returncode}"
+        took = time.monotonic() - began
         assert time.monotonic() < deadline, f"{process.args if process else ready!r}: not in {timeout} s"
-        time.sleep(0.05)
+        time.sleep(min(max(0.05, took), 0.5))
+        began = time.monotonic()
 
 
 def stop(process: subprocess.Popen[bytes], number: signal.Signals) -> int:

@@ -16,7 +16,17 @@ import pytest
 import yaml
 
 from tests.conftest import Run, link_venv
-from tests.matrix import COMBINATIONS, DEFAULT, OPTIONS, TEMPLATE, Combination, Value, parametrize_combinations
+from tests.matrix import (
+    COMBINATIONS,
+    DEFAULT,
+    OPTIONS,
+    TEMPLATE,
+    Combination,
+    Value,
+    covering,
+    parametrize_combinations,
+    values_of,
+)
 from tests.services import TIMEOUT, MariaDB, Memcached, PostgreSQL, RabbitMQ, Redis, RedisBroker, Server
 from tests.test_updates import CRUFT, Repository, create_project, release_9_1_0, upstream  # noqa: F401 - a fixture
 
@@ -125,9 +135,18 @@ def test_only_chosen_provider_has_files(combination: Combination, project: Path)
     assert {str(path.relative_to(project)) for path in files_of(project)} == FILES[combination.options["ci"]]
 
 
-@parametrize_combinations([*combinations_with("github"), *combinations_with("gitlab")])
+# For each provider, every value of every option that it has in a combination.
+LINTED = [
+    combination
+    for provider in OPTIONS["ci"]
+    if FILES[provider]
+    for combination in covering(values_of, combinations_with(provider))
+]
+
+
+@parametrize_combinations(LINTED)
 def test_linters_find_nothing(project: Path, lint: Lint) -> None:
-    """Schemas, zizmor and actionlint report nothing."""
+    """Schemas, zizmor and actionlint report nothing, for each provider with every value of every other option."""
     assert lint(project, *files_of(project)) == ""
 
 

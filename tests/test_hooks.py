@@ -7,8 +7,9 @@ import pytest
 import yaml
 from pytest_cookies.plugin import Cookies
 
+from tests.code_cover import code_cover
 from tests.conftest import Run, declared_dependencies, link_venv
-from tests.matrix import COMBINATIONS, DEFAULT, TEMPLATE, parametrize_combinations
+from tests.matrix import DEFAULT, TEMPLATE, parametrize_combinations
 from tests.test_source import tracked_files
 
 # test_renders.py tests these hooks for each combination.
@@ -40,13 +41,13 @@ def test_new_project_passes_hooks(workspace: Path, venv_bin: Path, run: Run) -> 
 
 
 def test_each_combination_passes_hooks(cookies: Cookies, venv_bin: Path, run: Run, tmp_path: Path) -> None:
-    """The hooks report nothing for any combination.
+    """The hooks report nothing for combinations with every value of every option and every line of Python.
 
     One run checks all files that differ between combinations, because starting the programs takes most of the time.
     """
     merged = tmp_path / "combinations"
     seen: set[tuple[str, bytes]] = set()
-    for combination in COMBINATIONS:
+    for combination in code_cover():
         project = cookies.bake(extra_context=combination.context).project_path
         for path in sorted(path for path in project.rglob("*") if path.is_file() and path.name != ".env"):
             content = path.read_bytes()

@@ -13,6 +13,7 @@ from pytest_cookies.plugin import Cookies
 
 from tests.conftest import Run, copy_template
 from tests.matrix import (
+    ALL_VALUES,
     COMBINATIONS,
     FULL,
     MANIFEST,
@@ -23,13 +24,20 @@ from tests.matrix import (
     Answers,
     Combination,
     as_key,
+    covering,
     is_valid,
     parametrize_combinations,
+    values_of,
     verbatim,
 )
 
 COOKIECUTTER = Path(sys.executable).with_name("cookiecutter")
 LONG = "a" * 51
+# These combinations have every value of every option and all free texts.
+TYPED = covering(
+    lambda combination: [*values_of(combination), *combination.texts.items()],
+    [combination for combination in COMBINATIONS if combination.texts],
+)
 
 INVALID_ANSWERS: list[tuple[str, str]] = [
     *(
@@ -239,11 +247,14 @@ def test_env_file_has_random_secrets(cookies: Cookies) -> None:
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-@parametrize_combinations(combination for combination in COMBINATIONS if combination.texts)
+@parametrize_combinations(TYPED)
 def test_cookiecutter_commands_render_equal_projects(
     combination: Combination, project: Path, tmp_path: Path, run: Run
 ) -> None:
-    """The command, a file of answers and, for one combination, the Python module render the same files as the API."""
+    """The command, a file of answers and, for one combination, the Python module render the same files as the API.
+
+    The combinations have every value of every option and all free texts.
+    """
     arguments = [f"{name}={value}" for name, value in combination.context.items()]
     commands = {
         "command": [COOKIECUTTER, TEMPLATE, "--no-input", *arguments],
@@ -255,6 +266,13 @@ def test_cookiecutter_commands_render_equal_projects(
         result = run(*command, "-o", tmp_path / name, cwd=tmp_path, HOME=str(tmp_path / "home"))
         assert result.returncode == 0, name + result.stdout + result.stderr
         assert read_files(tmp_path / name / project.name) == read_files(project), name
+
+
+def test_commands_get_each_value_and_text() -> None:
+    """The combinations of `test_cookiecutter_commands_render_equal_projects` have all values and all texts."""
+    assert {value for combination in TYPED for value in combination.options.items()} == ALL_VALUES
+    texts = [text for text in TEXTS if any(text.items() <= combination.texts.items() for combination in TYPED)]
+    assert texts == TEXTS
 
 
 def test_make_new_renders_an_equal_project(tmp_path: Path, run: Run) -> None:

@@ -3,11 +3,13 @@
 import ast
 import configparser
 import fcntl
+import hashlib
 import json
 import re
 import subprocess
 import tomllib
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -16,8 +18,19 @@ import pytest
 import yaml
 from pytest_cookies.plugin import Cookies
 
+from tests.code_cover import code_cover, code_of, lines_of, name_in_project
 from tests.conftest import Run
-from tests.matrix import MANIFEST, OPTIONS, Combination, as_key, parametrize_combinations, vocabulary
+from tests.matrix import (
+    COMBINATIONS,
+    MANIFEST,
+    OPTIONS,
+    Combination,
+    Value,
+    as_key,
+    parametrize_combinations,
+    values_of,
+    vocabulary,
+)
 
 STRICT = Path(__file__).with_name("strict")
 # The mypy settings of a project that allow tests without types.
@@ -88,25 +101,33 @@ def test_project_has_no_template_syntax(combination: Combination, cookies: Cooki
 ANSWER_ROW = re.compile(rf"^\| ({'|'.join(OPTIONS)}) \|.*$", re.MULTILINE)
 
 
+WORDS = [
+    (option, value, re.compile(pattern, re.IGNORECASE))
+    for option, values in OPTIONS.items()
+    for value in values
+    if (pattern := vocabulary(option, value))
+]
+
+
+@cache
+def words_of(line: str) -> list[tuple[str, Value, str]]:
+    """Return the words of values in a line, each with its option and value. Projects have most lines in common."""
+    return [(option, value, found[0]) for option, value, pattern in WORDS for found in pattern.finditer(line)]
+
+
 @parametrize_combinations()
 def test_project_names_only_chosen_values(combination: Combination, project: Path) -> None:
     """The project contains no word of a value that was not chosen, such as another database."""
-    forbidden = {
-        f"{option}={as_key(value)}": pattern
-        for option, values in OPTIONS.items()
-        for value in values
-        if value != combination.options[option] and (pattern := vocabulary(option, value))
-    }
     chosen = [vocabulary(name, value) for name, value in combination.options.items()]
     allowed = "|".join(pattern for pattern in chosen if pattern) or "(?!)"
     for path, text in read_files(project):
         if path in VOCABULARY_EXEMPT:
             continue
         searched = re.sub(ANSWER_ROW, "", f"{path}\n{text}")
-        for value, pattern in forbidden.items():
-            for found in re.finditer(pattern, searched, re.IGNORECASE):
-                assert re.fullmatch(allowed, found[0], re.IGNORECASE), (
-                    f"{path} contains {found[0]!r}, a word of {value}"
+        for line in searched.splitlines(keepends=True):
+            for option, value, word in words_of(line):
+                assert value == combination.options[option] or re.fullmatch(allowed, word, re.IGNORECASE), (
+                    f"{path} contains {word!r}, a word of {option}={as_key(value)}"
                 )
 
 
@@ -137,25 +158,58 @@ def test_project_passes_lint(project_with_core_tests: Path, venv_bin: Path, run:
     check("ruff", "check", "--no-cache", *arguments, cwd=project_with_core_tests, venv_bin=venv_bin, run=run)
 
 
-@parametrize_combinations()
+@parametrize_combinations(code_cover())
 def test_project_passes_type_check(
     project_with_core_tests: Path, venv_bin: Path, run: Run, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    """Mypy reports nothing in strict mode, also in tests, where the settings of a project allow missing types."""
-    assert read_pyproject(project_with_core_tests)["tool"]["mypy"]["strict"]
-    settings, overrides = TEST_OVERRIDES.subn(
+    """Mypy reports nothing in strict mode, also in tests, where the settings of a project allow missing types.
+
+    These combinations have every value of every option, and every line of Python that some combination has.
+    """
+    settings = read_pyproject(project_with_core_tests)["tool"]["mypy"]
+    assert settings["strict"]
+    strict, overrides = TEST_OVERRIDES.subn(
         "", (project_with_core_tests / "pyproject.toml").read_text(encoding="utf-8")
     )
     assert overrides == 1
-    (tmp_path / "strict.toml").write_text(settings, encoding="utf-8")
+    (tmp_path / "strict.toml").write_text(strict, encoding="utf-8")
     assert request.config.cache
-    # All combinations share one cache, because mypy needs most of the time for dependencies. Only one process may write
-    # to it at a time.
-    cache = request.config.cache.mkdir("mypy")
+    # Combinations share a cache, because mypy needs most of the time for dependencies. It checks these again if a
+    # setting that is not for single modules differs. Only one process may write to a cache at a time.
+    common = json.dumps([value for name, value in sorted(settings.items()) if name != "overrides"])
+    cache = request.config.cache.mkdir(f"mypy-{hashlib.sha256(common.encode()).hexdigest()[:12]}")
     with (cache / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         arguments = ("--config-file", tmp_path / "strict.toml", "--cache-dir", cache)
         check("mypy", *arguments, cwd=project_with_core_tests, venv_bin=venv_bin, run=run)
+
+
+def test_type_check_reads_each_value_and_each_line() -> None:
+    """The combinations whose types are checked have every value, and every part of a Python file that any has."""
+    checked, all_parts = (
+        {part for combination in combinations for part in (*values_of(combination), *code_of(combination))}
+        for combinations in (code_cover(), COMBINATIONS)
+    )
+    assert checked == all_parts
+
+
+@parametrize_combinations()
+def test_code_is_predicted(combination: Combination, project_with_core_tests: Path) -> None:
+    """The Python files of a project, and their lines, are those that the selection for the type check expects."""
+    expected: dict[str, set[int]] = {}
+    for path, part in code_of(combination):
+        expected.setdefault(path, set()).add(part)
+    (package,) = (path.name for path in project_with_core_tests.glob("src/*"))
+    names = {path: name_in_project(Path(path), package) for path in expected}
+    assert {*names.values()} == {
+        str(path.relative_to(project_with_core_tests)) for path in project_with_core_tests.rglob("*.py")
+    }
+    for path, parts in expected.items():
+        lines = [line for line in lines_of(Path(path), parts) if "{{" not in line]
+        rendered = (project_with_core_tests / names[path]).read_text(encoding="utf-8").splitlines()
+        following = iter(rendered)
+        assert all(line in following for line in lines), path
+        assert not {*Path(path).read_text(encoding="utf-8").splitlines()} & {*rendered} - {*lines}, path
 
 
 @parametrize_combinations()

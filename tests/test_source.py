@@ -17,11 +17,13 @@ from jinja2 import Environment, meta
 
 from tests.conftest import declared_dependencies
 from tests.matrix import (
+    ALL_VALUES,
     COMBINATIONS,
     MANIFEST,
     OPTIONS,
     PROJECT,
     TEMPLATE,
+    VALUE_COVER,
     VOCABULARY,
     WITHOUT_VOCABULARY,
     as_key,
@@ -416,6 +418,12 @@ def test_every_valid_pair_is_tested() -> None:
     ]
     assert pairs
     assert not missing
+
+
+def test_every_value_is_in_the_cover() -> None:
+    """The few combinations of tests that take long have each value of each option."""
+    assert {value for combination in VALUE_COVER for value in combination.options.items()} == ALL_VALUES
+    assert len(VALUE_COVER) < len(COMBINATIONS) / 3
 
 
 def test_combinations_have_unique_names() -> None:

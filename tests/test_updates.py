@@ -15,7 +15,7 @@ import pytest
 from pytest_cookies.plugin import Cookies
 
 from tests.conftest import Run, copy_template, declared_dependencies
-from tests.matrix import OPTIONS, PROJECT, TEMPLATE, Value, answers_with, as_key
+from tests.matrix import DEFAULT, OPTIONS, PROJECT, TEMPLATE, VALUE_COVER, Value, as_key
 from tests.test_adding_an_option import OPTION, STEPS
 from tests.test_invalid_answers import COOKIECUTTER, read_files, run_cookiecutter
 
@@ -532,21 +532,23 @@ def test_invalid_answer_is_rejected(answers: str, project_of_release: Repository
     assert not project.run("git", "status", "--porcelain")
 
 
-@pytest.mark.parametrize("name", OPTIONS)
-def test_changed_answer_equals_new_render(
-    name: str, shared_upstream: Repository, project_of_release: Repository, cookies: Cookies
+def test_changed_answers_equal_new_render(
+    shared_upstream: Repository, project_of_release: Repository, cookies: Cookies
 ) -> None:
-    """After the change to each value the files equal a new render; after the last change they equal the first ones."""
+    """After each update the files equal a new render; after the last one, to the defaults, they equal the first ones.
+
+    The answers are those of few combinations, and change from and to every value of every option.
+    """
     project = project_of_release
     original = files(project.folder)
     secrets = project.read(".env")
-    for value in [*OPTIONS[name][1:], OPTIONS[name][0]]:
-        answers = answers_with(**{name: value})
+    for combination in [*VALUE_COVER[1:], DEFAULT]:
+        answers = combination.options
         project.run(CRUFT, "update", "--skip-apply-ask", "--variables-to-update", json.dumps(answers))
         assert not find_conflicts(project)
-        project.commit(f"{name}={value}")
+        project.commit(combination.id)
         found = files(project.folder)
-        if value == OPTIONS[name][0]:
+        if combination is DEFAULT:
             assert found == original
             break
         found.pop(".cruft.json")
