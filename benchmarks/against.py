@@ -31,6 +31,7 @@ from tests.services import PostgreSQL, Redis, free_port, stop, wait_until
 ROUNDS, SECONDS = 7, 2
 FIRST_MINUTES_ROUNDS = 5
 NOW, THEN = "now", "then"
+THREADS, DEFAULT = "WEB_THREADS=16", "default answers"
 # Answers of version 0.2.0; it ignores the other questions.
 ANSWERS = {"auth": "none", "monitoring": "none"}
 # Names of settings in version 0.2.0.
@@ -77,6 +78,7 @@ def create_sides(stack: ExitStack, folder: Path, former: Path) -> Sides:
         side: Project(folder / side, programs[side], template=template, **ANSWERS)
         for side, template in templates.items()
     }
+    projects[DEFAULT] = Project(folder / "default", programs[NOW], auth="accounts")
     server, redis = stack.enter_context(PostgreSQL.running()), stack.enter_context(Redis.running())
     settings = {}
     for number, (side, project) in enumerate(projects.items()):
@@ -122,29 +124,43 @@ def serving_behind_nginx(project: Project, configuration: Project, **settings: s
 
 
 def measure_gunicorn(sides: Sides) -> list[Measurement]:
-    """Compare the default gunicorn behind nginx, whose configuration is the same for both sides."""
+    """Compare the default gunicorn behind nginx, whose configuration is the same for all.
+
+    Beside both sides run this template's project with more threads, and the one with the default answers.
+    """
+    now = sides.projects[NOW]
+    variants = {
+        NOW: (now, sides.settings[NOW]),
+        THEN: (sides.projects[THEN], sides.settings[THEN]),
+        THREADS: (now, {**sides.settings[NOW], "WEB_THREADS": "16"}),
+        DEFAULT: (sides.projects[DEFAULT], sides.settings[DEFAULT]),
+    }
     with ExitStack() as stack:
         targets: dict[str, Target] = {}
         sessions: dict[str, int] = {}
-        for side, project in sides.projects.items():
-            served = serving_behind_nginx(project, sides.projects[NOW], **sides.settings[side])
-            port, *ids = stack.enter_context(served)
-            sessions[side] = ids[-1]
+        for name, (project, settings) in variants.items():
+            port, *ids = stack.enter_context(serving_behind_nginx(project, now, **settings))
+            sessions[name] = ids[-1]
             for path in ("/wait", "/small", LIST):
-                targets[f"{side} {path}"] = make_target(port, path, *ids)
-            waiting = f"{side} /wait"
+                # A request with a cookie bypasses the cache of nginx.
+                targets[f"{name} {path}"] = make_target(port, path, *ids, Cookie="theme=dark")
+            waiting = f"{name} /wait"
             targets[waiting] = targets[waiting]._replace(connections=WAITING_CONNECTIONS)
         samples = load(targets)
-        memory = {side: session_memory(session) for side, session in sessions.items()}
-    p99 = [[one.p99 for one in samples[f"{side} /small"]] for side in (NOW, THEN)]
+        memory = {name: [session_memory(session)] for name, session in sessions.items()}
+    p99 = {name: [one.p99 for one in samples[f"{name} /small"]] for name in variants}
     paths = {"/wait": ("a view that waits 20 ms", 3), "/small": ("small JSON", 0.95), LIST: ("the product list", 1)}
     return [
-        *(
-            compare_rates(f"b   {title}", samples, f"{NOW} {path}", f"{THEN} {path}", goal)
-            for path, (title, goal) in paths.items()
-        ),
-        less("b   p99 of small JSON", p99, 2, " ms"),
-        less("b   memory of all processes (PSS)", [[memory[NOW]], [memory[THEN]]], 1.2, " MB"),
+        measurement
+        for name in (NOW, THREADS, DEFAULT)
+        for measurement in (
+            *(
+                compare_rates(f"b   {name}: {title}", samples, f"{name} {path}", f"{THEN} {path}", goal)
+                for path, (title, goal) in paths.items()
+            ),
+            less(f"b   {name}: p99 of small JSON", [p99[name], p99[THEN]], 2, " ms"),
+            less(f"b   {name}: memory of all processes (PSS)", [memory[name], memory[THEN]], 1.2, " MB"),
+        )
     ]
 
 
