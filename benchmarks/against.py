@@ -265,8 +265,9 @@ def session_memory(session: int) -> float:
 def compare_rates(title: str, samples: dict[str, list[Sample]], first: str, second: str, goal: float) -> Measurement:
     """Compare requests per second."""
     rates = [[one.requests for one in samples[name]] for name in (first, second)]
+    by_cpu = ratio(*([one.cpu for one in samples[name]] for name in (second, first)))
     medians = " / ".join(summarize(samples[name]) for name in (first, second))
-    return Measurement(title, ratio(*rates), goal, medians=medians)
+    return Measurement(title, ratio(*rates), goal, medians=f"by CPU {by_cpu:.2f}; {medians}")
 
 
 def less(title: str, pair: Sequence[Sequence[float]], goal: float | None, unit: str) -> Measurement:
