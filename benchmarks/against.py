@@ -38,8 +38,8 @@ ANSWERS = {"auth": "none", "monitoring": "none"}
 FORMER_SETTINGS = {"MAIL_FROM": "service@example.com"}
 PRODUCTS = 1000
 LIST = "/uncached?limit=20"
-# As many requests as the threads of the default processes, and more.
-WAITING_CONNECTIONS = 64
+# More requests than threads of the default processes; and so few slow ones that none is rejected.
+CONNECTIONS = {"/wait": 64, LIST: 8}
 DATABASE = "import psycopg, sqlalchemy.orm, sqlalchemy.dialects.postgresql.psycopg; " + startup.BARE
 
 
@@ -144,8 +144,8 @@ def measure_gunicorn(sides: Sides) -> list[Measurement]:
             for path in ("/wait", "/small", LIST):
                 # A request with a cookie bypasses the cache of nginx.
                 targets[f"{name} {path}"] = make_target(port, path, *ids, Cookie="theme=dark")
-            waiting = f"{name} /wait"
-            targets[waiting] = targets[waiting]._replace(connections=WAITING_CONNECTIONS)
+            for path, connections in CONNECTIONS.items():
+                targets[f"{name} {path}"] = targets[f"{name} {path}"]._replace(connections=connections)
         samples = load(targets)
         memory = {name: [session_memory(session)] for name, session in sessions.items()}
     p99 = {name: [one.p99 for one in samples[f"{name} /small"]] for name in variants}
