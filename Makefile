@@ -5,6 +5,7 @@ READY := .venv/.ready
 COOKIECUTTER := .venv/.cookiecutter
 SOURCE := hooks tests benchmarks scripts
 # Set here, so that environment variables with these names have no effect.
+AGAINST =
 PRESET =
 NAME =
 OUT =
@@ -42,8 +43,8 @@ format: $(READY) ## format the template's own code and fix what ruff can fix
 
 ##@ Measure
 
-bench: $(READY) ## measure a project beside bare Flask and write docs/performance.md; longer: ARGS=--long
-	$(BIN)/python -m benchmarks $(ARGS)
+bench: $(READY) ## measure a project beside bare Flask, write docs/performance.md; longer: ARGS=--long; or print ratios: AGAINST=v0.2.0
+	$(BIN)/python -m $(if $(AGAINST),benchmarks.against "$(AGAINST)",benchmarks) $(ARGS)
 
 bench-check: $(READY) ## compare what a request, the import and a render cost with benchmarks/baseline.json; UPDATE=1 replaces it
 	$(BIN)/python -m benchmarks.bench_check

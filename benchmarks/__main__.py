@@ -63,12 +63,14 @@ def main() -> None:
     for key, one in (results | numbered).items():
         goal = one.goal_text and f"(goal {one.goal_text})"
         print(f"{key:<6}{one.title}: {one.format(one.value)} {goal} {one.medians}", flush=True)
+    page = DOCS / "performance.md"
     text = report.render_page(
         results,
         settings,
         auth,
         costs,
         PICTURE,
+        page.read_text(encoding="utf-8"),
         command="make bench" + " ARGS=--long" * is_long,
         when=began.date().isoformat(),
         rounds=rounds,
@@ -76,7 +78,7 @@ def main() -> None:
         machine=machine,
     )
     (DOCS / PICTURE).write_text(report.draw_chart(bars), encoding="utf-8")
-    (DOCS / "performance.md").write_text(text, encoding="utf-8")
+    page.write_text(text, encoding="utf-8")
     print(f"Written to docs/performance.md, {(datetime.now(UTC) - began).seconds} s.")
 
 

@@ -26,12 +26,13 @@ class Sample(NamedTuple):
 
 
 class Target(NamedTuple):
-    """A URL, the expected response body, the session IDs of the server processes, and request headers."""
+    """A URL, the expected response body, the session IDs of the server processes, request headers, and connections."""
 
     url: str
     body: bytes
     sessions: tuple[int, ...]
     headers: tuple[str, ...] = ()
+    connections: int = CONNECTIONS
 
     def load(self, seconds: int) -> Sample:
         """Send requests without a pause for `seconds`, and compare each response with the expected body."""
@@ -39,7 +40,7 @@ class Target(NamedTuple):
             expected.write(self.body)
             expected.flush()
             command = [
-                *(program("wrk", "wrk"), "--threads=1", f"--connections={CONNECTIONS}", f"--duration={seconds}s"),
+                *(program("wrk", "wrk"), "--threads=1", f"--connections={self.connections}", f"--duration={seconds}s"),
                 *("--timeout=30s", "--script", CHECK, "--header", f"Host: {HOST}"),
                 *(word for header in self.headers for word in ("--header", header)),
                 *(self.url, "--", expected.name),

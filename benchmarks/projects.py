@@ -19,8 +19,13 @@ from tests.services import create_venv, free_port, serving
 PACKAGE = "my_service"
 PEERS = Path(__file__).with_name("peers")
 SMALL_RESPONSE = {"message": "It runs.", "numbers": [1, 2, 3]}
+# Milliseconds of `/wait`.
+WAIT = 20
 ROUTES = f"""
 
+from time import sleep
+
+app.add_url_rule("/wait", "wait", lambda: sleep({WAIT / 1000}) or {SMALL_RESPONSE!r})
 app.add_url_rule("/small", "small", lambda: {SMALL_RESPONSE!r})
 app.add_url_rule("/uncached", "uncached", app.view_functions["catalog.list_products"].__wrapped__)
 {ALLOW_ANONYMOUS}"""
@@ -41,17 +46,19 @@ SETTINGS = {
 
 
 class Project:
-    """A rendered project with two additional routes: a small JSON response and an uncached list.
+    """A rendered project with three additional routes: a small JSON response, the same after a pause, an uncached list.
 
     It has no authentication unless `auth` is given, as Flask alone and version 0.2.0, with which it is compared.
     """
 
-    def __init__(self, folder: Path, programs: Path, auth: str = "none", **answers: str) -> None:
+    def __init__(
+        self, folder: Path, programs: Path, auth: str = "none", template: Path | str = TEMPLATE, **answers: str
+    ) -> None:
         """Render the project."""
         answers["auth"] = auth
         with discard_output():
             folder_name = cookiecutter(
-                str(TEMPLATE), no_input=True, default_config=True, output_dir=str(folder), extra_context=answers
+                str(template), no_input=True, default_config=True, output_dir=str(folder), extra_context=answers
             )
         self.folder, self.programs = Path(folder_name), programs
         (self.folder / ".env").unlink()
@@ -102,7 +109,7 @@ class Project:
             yield port, process.pid
 
 
-def make_environment(folder: Path) -> Path:
+def make_environment(folder: Path, template: Path = TEMPLATE) -> Path:
     """Install the dependencies of all projects. Tags are comments, so the template's pyproject.toml has all of them."""
-    data = tomllib.loads((TEMPLATE / "{{cookiecutter.project_slug}}/pyproject.toml").read_text(encoding="utf-8"))
+    data = tomllib.loads((template / "{{cookiecutter.project_slug}}/pyproject.toml").read_text(encoding="utf-8"))
     return create_venv([*data["project"]["dependencies"], *data["dependency-groups"]["build"]], folder)

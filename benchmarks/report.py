@@ -27,7 +27,7 @@ share one machine and use the loopback interface, so compare CPU time per reques
 """
 TAIL = """
 ![Requests per second]({picture})
-
+{measured_elsewhere}
 "The project" has the default answers except for `auth=none`, and all its work per request: request ID, log line,
 security headers, host check, session, rate limits, body checks. "Flask alone" is one route on the same server with the
 same settings; "gunicorn with its defaults" has no threads. "WSGI alone" is a function that returns bytes. All return
@@ -102,12 +102,19 @@ def program_version(name: str) -> str:
     return f"{name} {found[0]}" if found else ""
 
 
+def find_measured_elsewhere(page: str) -> str:
+    """Return the text below the chart of a page: results of other benchmarks, which people write and a run keeps."""
+    found = re.search(r'(?s)\n!\[Requests per second\][^\n]*\n(.*?)\n"The project"', page)
+    return found[1] if found else ""
+
+
 def render_page(
     measurements: dict[str, Measurement],
     settings: list[Measurement],
     authentication: Authentication,
     costs: list[Cost],
     picture: str,
+    former_page: str,
     rounds: int,
     **run: object,
 ) -> str:
@@ -118,6 +125,7 @@ def render_page(
     effects = "".join(f"{table_cells(one)} {one.medians} |\n" for one in settings)
     tail = TAIL.format(
         picture=picture,
+        measured_elsewhere=find_measured_elsewhere(former_page),
         settings=effects,
         authentication=render_authentication(authentication),
         monitoring=render_monitoring(costs, rounds),

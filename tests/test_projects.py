@@ -44,7 +44,7 @@ def test_project_passes_its_tests(
     remove_other_tests(project_with_core_tests, combination)
     variables = link_venv(project_with_core_tests, venv_bin)
     if combination in VALUE_COVER:
-        result = run("make", "setup", cwd=project_with_core_tests, **variables)
+        result = run("make", "setup", "build", cwd=project_with_core_tests, **variables)
         assert (project_with_core_tests / "public" / ".manifest.json").exists(), result.stdout + result.stderr
     for name in GENERATED_FILES:
         (project_with_core_tests / name).write_text("junk", encoding="utf-8")
