@@ -172,8 +172,8 @@ class Settings(Struct, frozen=True, kw_only=True, dict=True):
     DATABASE_TIMEOUT: Seconds = 5.0
     DATABASE_MIGRATION_URL: URL = ""
     DATABASE_CA_FILE: str = ""
-    DATABASE_POOL_SIZE: PositiveInt = 5
-    DATABASE_MAX_OVERFLOW: NonNegativeInt = 5
+    DATABASE_POOL_SIZE: PositiveInt = 10
+    DATABASE_MAX_OVERFLOW: NonNegativeInt = 0
     DATABASE_POOL_PRE_PING: bool = True
     DATABASE_POOL_RECYCLE: PositiveInt = 1800
     DATABASE_CONNECT_TIMEOUT: Annotated[int, Meta(ge=1, le=3600)] = 3
@@ -383,7 +383,7 @@ class Settings(Struct, frozen=True, kw_only=True, dict=True):
         ),
     ] = "127.0.0.1:8000"
     WEB_CONCURRENCY: Concurrency = msgspec.field(default_factory=count_cpus)
-    WEB_THREADS: Concurrency = 4
+    WEB_THREADS: Concurrency = 16
     WEB_TIMEOUT: PositiveInt = 30
     # {% if cookiecutter.wsgi_server == "gunicorn" %}
     WEB_WORKER_CLASS: Literal["gthread", "gevent"] = "{{ cookiecutter.__worker_class }}"
