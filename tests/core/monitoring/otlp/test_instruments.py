@@ -58,6 +58,7 @@ def test_values_of_another_process_are_added() -> None:
     for value in (0.5, 7):
         histogram.record(value, "b", 200)
     values = instruments.dump()
+    assert not histogram.series
     counter.record(1, "c")
     instruments.add(values)
     assert counter.series == {("c",): [1, 1]}
