@@ -45,6 +45,7 @@ PRIVATE_ATTRIBUTES = {
     "tasks/celery_redis_transport.py: _do_restore_message": "kombu.transport.redis:Channel._do_restore_message",
     "tasks/celery_redis_transport.py: _get": "kombu.transport.redis:Channel._get",
     "tasks/celery_redis_transport.py: _get_message_priority": "kombu.transport.redis:Channel._get_message_priority",
+    "tasks/celery_redis_transport.py: _lookup": "kombu.transport.virtual:Channel._lookup",
     "tasks/celery_redis_transport.py: _q_for_pri": "kombu.transport.redis:Channel._q_for_pri",
     "tasks/celery_redis_transport.py: _queue_cycle": "kombu.transport.redis:Channel._update_queue_cycle",
     "tasks/rq_worker.py: _execute": "rq.job:Job._execute",

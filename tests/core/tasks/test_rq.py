@@ -27,12 +27,12 @@ from {{ cookiecutter.package_name }}.core.tasks.jobs import SCHEDULER_INTERVAL
 from {{ cookiecutter.package_name }}.core.tasks.rq_scheduler import (
     SingletonScheduler,
 )
+from {{ cookiecutter.package_name }}.core.tasks.rq_work_horse import WorkHorse
 from {{ cookiecutter.package_name }}.core.tasks.rq_worker import (
     FlaskJob,
     Worker,
     handle_abandoned,
 )
-from {{ cookiecutter.package_name }}.core.tasks.rq_work_horse import WorkHorse
 
 Logged = Callable[[], list[dict[str, Any]]]
 

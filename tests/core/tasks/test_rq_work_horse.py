@@ -15,8 +15,14 @@ Run = Callable[[WorkHorse], object]
 
 
 @pytest.fixture(autouse=True)
-def _frequent_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+def _limits(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Check often, and fail instead of waiting forever."""
     monkeypatch.setattr(rq_work_horse, "CHECK_INTERVAL", 0.01)
+    previous = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.alarm(30)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, previous)
 
 
 @contextmanager
@@ -129,9 +135,7 @@ def test_process_without_a_worker_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     [(2, 2**20, [True, False]), (9, 2**20, [True, True]), (9, 1, [False, False])],
 )
 def test_process_has_limits(jobs: int, megabytes: int, expected: list[bool]) -> None:
-    settings: Any = SimpleNamespace(
-        WORKER_MAX_TASKS_PER_CHILD=jobs, WORKER_MAX_MEMORY_MB=megabytes
-    )
+    settings: Any = SimpleNamespace(WORKER_MAX_TASKS_PER_CHILD=jobs, WORKER_MAX_MEMORY_MB=megabytes)
     horse = WorkHorse()
     with horse.worker_end, horse.process_end:
         assert [horse.may_continue(settings) for _ in expected] == expected

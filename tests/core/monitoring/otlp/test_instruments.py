@@ -62,4 +62,4 @@ def test_values_of_another_process_are_added() -> None:
     counter.record(1, "c")
     instruments.add(values)
     assert counter.series == {("c",): [1, 1]}
-    assert histogram.series == {("b", 200): [2, 0, 2, 15.0]}
+    assert histogram.series == {("b", 200): [1, 0, 1, 7.5]}

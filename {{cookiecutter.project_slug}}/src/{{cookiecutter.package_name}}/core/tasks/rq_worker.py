@@ -226,6 +226,10 @@ class Worker(RQWorker):
         """Stop the work horse, too."""
         if self.work_horse:
             self.work_horse.stop()
+        # {% if cookiecutter.monitoring == "opentelemetry" %}
+        if self.job_metrics:
+            self.job_metrics.file.close()
+        # {% endif %}
         super().teardown()  # type: ignore[no-untyped-call]
 
     def prepare_job_execution(self, job: Job, *_: Any, **__: Any) -> None:
