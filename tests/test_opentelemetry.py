@@ -357,9 +357,10 @@ def test_scheduler_exports_the_length_of_each_queue(deployed: JobsProject, recei
 
 @parametrize_combinations([with_opentelemetry(combination_with("rq-redis"))])
 def test_failing_collector_delays_the_next_job_by_half_a_second(deployed: JobsProject) -> None:  # noqa: F811
-    """RQ starts the next job when the process of the last one has ended."""
+    """RQ starts the next job when the process of a failed one has ended; here each process has one job."""
     deployed.enqueue(*(f"low {number}" for number in range(6)))
-    with failing_collector("silent") as url, deployed.running("worker", OTEL_EXPORTER_OTLP_ENDPOINT=url):
+    variables = {"WORKER_MAX_TASKS_PER_CHILD": "1"}
+    with failing_collector("silent") as url, deployed.running("worker", OTEL_EXPORTER_OTLP_ENDPOINT=url, **variables):
         wait_until(deployed.has_records("low", 1), timeout=30)
         started = time.monotonic()
         wait_until(deployed.has_records("low", 6), timeout=30)

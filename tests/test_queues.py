@@ -575,6 +575,30 @@ def test_sigterm_finishes_the_running_job(deployed: JobsProject) -> None:
 
 
 @parametrize_combinations(QUEUED)
+def test_process_is_replaced_after_its_number_of_jobs(deployed: JobsProject) -> None:
+    """A process runs several jobs, but what they leave in its memory does not stay forever."""
+    (deployed.folder / "continue").touch()
+    deployed.enqueue(*(f"blocking {number}" for number in range(4)))
+    with deployed.running("worker", WORKER_CONCURRENCY="1", WORKER_MAX_TASKS_PER_CHILD="2"):
+        wait_until(deployed.has_records("finished", 4))
+    processes = Counter(line.split()[2] for line in deployed.records("started"))
+    assert [*processes.values()] == [2, 2]
+
+
+@parametrize_combinations([combination_with("rq-redis")])
+def test_process_of_a_failed_job_is_replaced(deployed: JobsProject) -> None:
+    """A failure or a time limit may leave anything behind; then the next job starts in another process."""
+    (deployed.folder / "continue").touch()
+    deployed.enqueue("blocking 1", "blocking 2", "endless", "blocking 3", "blocking 4")
+    with deployed.running("worker", JOB_TIME_LIMIT="1"):
+        wait_until(deployed.has_records("finished", 4))
+    first, second, third, fourth = [line.split()[2] for line in deployed.records("started")]
+    assert first == second
+    assert second != third
+    assert third == fourth
+
+
+@parametrize_combinations(QUEUED)
 def test_queued_jobs_survive_broker_restart(deployed: JobsProject) -> None:
     """Redis has its append-only file, RabbitMQ durable queues. A running worker reconnects, or ends with an error."""
     deployed.enqueue(*(f"low {number}" for number in range(30)))

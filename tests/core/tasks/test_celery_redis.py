@@ -111,6 +111,15 @@ def test_message_is_restored_without_a_queue_lookup(channel: Any) -> None:
     assert (queue, json.loads(text)["headers"]) == ("low", {"redelivered": True})
 
 
+def test_job_is_sent_without_a_queue_lookup(channel: Any) -> None:
+    channel.client.smembers.return_value = [b"a\x06\x16\x06\x16reply"]
+    for exchange, queue in (("jobs", "low"), ("replies", "a")):
+        channel.client.lpush.reset_mock()
+        channel.basic_publish(channel.prepare_message(""), exchange, queue)
+        assert channel.client.lpush.call_args.args[0] == ("low" if queue == "low" else "reply")
+        assert channel.client.smembers.called == (exchange != "jobs")
+
+
 def test_replies_to_remote_control_are_not_recorded(channel: Any) -> None:
     channel.basic_consume("reply", no_ack=True, callback=Mock(), consumer_tag="1")
     start_poll(channel)

@@ -15,6 +15,7 @@ from rq import Worker as RQWorker
 from rq.cron import CronScheduler
 from rq.exceptions import DequeueTimeout
 from rq.job import Job, Retry
+from rq.serializers import JSONSerializer
 
 from {{ cookiecutter.package_name }}.core import tasks
 from {{ cookiecutter.package_name }}.core.tasks import (
@@ -26,7 +27,9 @@ from {{ cookiecutter.package_name }}.core.tasks.jobs import SCHEDULER_INTERVAL
 from {{ cookiecutter.package_name }}.core.tasks.rq_scheduler import (
     SingletonScheduler,
 )
+from {{ cookiecutter.package_name }}.core.tasks.rq_work_horse import WorkHorse
 from {{ cookiecutter.package_name }}.core.tasks.rq_worker import (
+    FlaskJob,
     Worker,
     handle_abandoned,
 )
@@ -139,7 +142,7 @@ def test_job_with_one_attempt_is_sent_again(broker: Any) -> None:
 
 
 def fetch(broker: Any, job_id: str) -> Any:
-    return broker.queues["default"].fetch_job(job_id)
+    return FlaskJob.fetch(job_id, broker.redis, JSONSerializer)
 
 
 def test_job_of_a_killed_worker_is_retried_immediately(broker: Any, read_logs: Logged) -> None:
@@ -198,6 +201,94 @@ def test_worker_sends_heartbeats(broker: Any) -> None:
     seconds = broker.redis.ttl(execution.key)
     assert worker.job_monitoring_interval / 2 < seconds <= rq_worker.HEARTBEAT_TIMEOUT
     worker.register_death()  # type: ignore[no-untyped-call]
+
+
+def test_busy_worker_sends_heartbeats_once_a_second(
+    broker: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = Worker([*broker.queues.values()], connection=broker.redis)
+    worker.register_birth()  # type: ignore[no-untyped-call]
+    first = worker.last_heartbeat
+    worker.heartbeat()
+    assert worker.last_heartbeat == first
+    monkeypatch.setattr(rq_worker, "MIN_HEARTBEAT_INTERVAL", timedelta())
+    worker.heartbeat()
+    assert worker.last_heartbeat != first
+    worker.register_death()  # type: ignore[no-untyped-call]
+
+
+@pytest.fixture
+def fork(monkeypatch: pytest.MonkeyPatch) -> Mock:
+    """Replace RQ's fork, and the connection to the process."""
+
+    def set_pid(worker: Worker, *_: Any) -> None:
+        worker._horse_pid = 7
+
+    fork = Mock(side_effect=set_pid)
+    monkeypatch.setattr(RQWorker, "fork_work_horse", lambda *args: fork(*args))
+    monkeypatch.setattr(rq_worker, "WorkHorse", create_autospec(WorkHorse))
+    return fork
+
+
+def test_worker_forks_if_the_work_horse_has_ended(
+    broker: Any, fork: Mock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = Worker([*broker.queues.values()], connection=broker.redis)
+    assert worker.horse_pid == 0
+    with broker.flask.app_context():
+        job = fetch(broker, divide.delay().id)
+    execution = worker.prepare_execution(job)
+    worker.fork_work_horse(job, broker.queues["high"])
+    horse: Any = worker.work_horse
+    horse.started.assert_called_once_with(7)
+    horse.pid = 7
+    for has_ended in (False, True):
+        horse.send.return_value = not has_ended
+        worker.fork_work_horse(job, broker.queues["high"])
+        horse.send.assert_called_with(execution.composite_key)
+        assert fork.call_count == 1 + has_ended
+    horse.wait.return_value = True
+    assert worker.wait_for_horse() == (7, 0, None)
+    horse.wait.return_value = False
+    monkeypatch.setattr(RQWorker, "wait_for_horse", lambda _: (7, 9, None))
+    assert worker.wait_for_horse() == (7, 9, None)
+    monkeypatch.setattr(RQWorker, "teardown", Mock())
+    worker.teardown()
+    horse.stop.assert_called_once_with()
+
+
+@pytest.mark.parametrize("end", ["stopped", "limit", "failure"])
+def test_work_horse_runs_following_jobs(
+    broker: Any, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    worker = Worker([*broker.queues.values()], connection=broker.redis)
+    with broker.flask.app_context():
+        jobs = [fetch(broker, divide.delay(number, 1).id) for number in range(2)]
+        jobs.append(fetch(broker, stop_worker.delay().id))
+    executions = [worker.prepare_execution(job) for job in jobs]
+    following = [execution.composite_key for execution in executions[1:]]
+    # The last job fails instead of stopping the worker.
+    monkeypatch.setattr(f"{__name__}.os.kill", Mock(side_effect=ValueError))
+    if end != "failure":
+        following[1] = ""
+    worker.executions = {executions[0].id: executions[0]}
+    worker._is_horse = True
+    horse: Any = create_autospec(WorkHorse, instance=True)
+    horse.receive.side_effect = following
+    horse.may_continue.side_effect = [True, end != "limit"]
+    worker.work_horse = horse
+    with broker.flask.app_context():
+        succeeded = worker.perform_job(jobs[0], broker.queues["high"], executions[0])
+    assert succeeded == (end != "failure")
+    assert [broker.get_status(job.id).state for job in jobs] == [
+        "succeeded",
+        "succeeded",
+        "failed" if end == "failure" else "queued",
+    ]
+    assert [broker.get_status(job.id).attempts for job in jobs] == [1, 1, end == "failure"]
+    assert horse.receive.call_count == (1 if end == "limit" else 2)
+    assert rq_worker.current_job.get() is None
+    assert os.environ.pop("RQ_JOB_ID") == (jobs[2] if end == "failure" else jobs[1]).id
 
 
 def test_unreachable_redis_raises_broker_unavailable(make_app: Callable[..., Flask]) -> None:

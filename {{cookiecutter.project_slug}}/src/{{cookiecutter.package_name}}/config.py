@@ -214,6 +214,8 @@ class Settings(Struct, frozen=True, kw_only=True, dict=True):
     # {% if cookiecutter.__celery %}
     # Processes of the worker.
     WORKER_CONCURRENCY: Concurrency = 2
+    # {% endif %}
+    # {% if cookiecutter.__tasks %}
     WORKER_MAX_TASKS_PER_CHILD: PositiveInt = 1000
     WORKER_MAX_MEMORY_MB: Annotated[int, Meta(ge=64, le=2**20)] = 512
 

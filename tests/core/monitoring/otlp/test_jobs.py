@@ -5,6 +5,9 @@ import os
 # {% endif %}
 from collections.abc import Callable
 from typing import Any
+# {% if cookiecutter.__rq_telemetry %}
+from unittest.mock import Mock
+# {% endif %}
 
 import pytest
 # {% if cookiecutter.__celery %}
@@ -116,8 +119,9 @@ def _no_values() -> None:
 
 
 # {% if cookiecutter.__rq_telemetry %}
-def test_worker_gets_the_metrics_of_the_process_of_a_job() -> None:
+def test_worker_gets_the_metrics_of_each_job() -> None:
     jobs.task_finished("a", "retried")
+<<<<<<< HEAD
     with jobs.JobProcess() as process:
         if not (pid := os.fork()):
             jobs.task_finished("a", "succeeded")
@@ -134,6 +138,30 @@ def test_killed_process_of_a_job_has_no_metrics() -> None:
     with jobs.JobProcess():
         pass
     assert not jobs.FINISHED.read(is_delta=False)[1]
+=======
+    metrics = jobs.JobMetrics()
+    with metrics.file:
+        for outcome in ("succeeded", "failed"):
+            if not (pid := os.fork()):
+                jobs.task_finished("a", outcome)
+                metrics.write()
+                os._exit(0)
+            assert os.waitpid(pid, 0)[1] == 0
+            metrics.read()
+        # A work horse that was killed has written nothing.
+        metrics.read()
+    assert jobs.FINISHED.series == {
+        ("a", outcome): [1, 1] for outcome in ("retried", "succeeded", "failed")
+    }
+
+
+def test_work_horse_exports_its_last_spans(monkeypatch: pytest.MonkeyPatch) -> None:
+    sdk = Mock()
+    monkeypatch.setattr(tracing, "sdk", sdk)
+    with jobs.last_exports():
+        sdk.stop.assert_not_called()
+    sdk.stop.assert_called_once_with(jobs.JOB_TIMEOUT)
+>>>>>>> jobs
 
 
 # {% endif %}

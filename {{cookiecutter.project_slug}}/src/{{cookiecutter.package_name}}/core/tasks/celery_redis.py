@@ -4,14 +4,14 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from celery import Celery
-from kombu import Exchange, Queue
+from kombu import Queue
 from redis import Redis, RedisError
 
 from ...config import Settings
 from ..service_urls import normalize_redis_url
 from .celery_backends import locate
 from .celery_redis_results import RedisResults
-from .celery_redis_transport import Transport
+from .celery_redis_transport import EXCHANGE, Transport
 
 URL_FORM = "redis://user:password@host:port/0 or, with TLS, rediss://…"
 # The base classes of the client library's errors.
@@ -22,8 +22,6 @@ HARD_LIMIT_GRACE = 5
 
 # Seconds for which a claim of a scheduler is stored: a scheduler may lag behind.
 CLAIM_TTL = 24 * 3600
-
-EXCHANGE = Exchange("jobs", type="topic")
 
 
 def url_settings(settings: Settings) -> dict[str, Any]:

@@ -5,8 +5,12 @@ from queue import Empty
 from time import monotonic, time
 from typing import Any
 
+from kombu import Exchange
 from kombu.transport import redis, virtual
 from kombu.utils.json import dumps, loads
+
+# The exchange of jobs. The routing key of a message is the name of its queue.
+EXCHANGE = Exchange("jobs", type="topic")
 
 # Seconds between two looks at empty queues.
 PAUSE = 0.1
@@ -86,6 +90,14 @@ class Channel(redis.Channel):  # type: ignore[misc]
         if taken is None:
             raise Empty
         return loads(taken[1])
+
+    # Private: kombu reads the queues of an exchange from Redis for each message.
+    def _lookup(self, exchange: str, routing_key: str, default: str | None = None) -> list[str]:
+        """Return the queue of a job, whose name is the routing key, or those of kombu's messages."""
+        if exchange == EXCHANGE.name:
+            return [routing_key]
+        queues: list[str] = super()._lookup(exchange, routing_key, default)
+        return queues
 
     # Private: how a message is put back.
     def _do_restore_message(

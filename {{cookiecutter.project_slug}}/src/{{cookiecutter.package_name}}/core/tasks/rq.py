@@ -4,6 +4,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from contextvars import Context
+from functools import cached_property
 from math import ceil
 from secrets import randbelow
 from typing import Any, ParamSpec, Protocol, TypeVar, cast
@@ -138,7 +139,7 @@ class Broker:
         self.circuit, self.result_circuit = CircuitBreaker(), CircuitBreaker()
         self.redis: Redis = take_client("BROKER_URL", self.settings)
 
-    @property
+    @cached_property
     def queues(self) -> dict[str, Queue]:
         """The queues by name, in the order in which workers serve them."""
         options: dict[str, Any] = {"job_class": self.job_class, "serializer": JSONSerializer}
@@ -179,10 +180,17 @@ class Broker:
             sending_job(str(job.func_name), job.id, job.meta),
             # {% endif %}
         ):
-            try:
-                self.queues[job.origin].enqueue_job(job, unique=unique)
-            except DuplicateJobError:
-                return False
+            queue = self.queues[job.origin]
+            if unique:
+                try:
+                    queue.enqueue_job(job, unique=True)
+                except DuplicateJobError:
+                    return False
+            else:
+                # One round trip instead of two.
+                with self.redis.pipeline() as pipeline:
+                    queue.enqueue_job(job, pipeline=pipeline)
+                    pipeline.execute()
         return True
 
     def retry_plan(self, max_attempts: int) -> Retry | None:

@@ -1,29 +1,36 @@
-"""RQ: a worker that runs each job in a process of its own and loses none."""
+"""RQ: a worker that runs jobs in another process and loses none."""
 
+import os
 import sys
 import time
 from collections.abc import Sequence
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from flask import Flask, current_app
 from redis import Redis
+from redis.client import Pipeline
 from rq import Queue
 from rq import Worker as RQWorker
 from rq.exceptions import DequeueTimeout
+from rq.executions import Execution
 from rq.job import Job
 from rq.serializers import JSONSerializer
+from rq.utils import now
 
+from ...config import get_settings
 # {% if cookiecutter.error_tracking == "sentry" %}
 from .. import error_tracking
 # {% endif %}
 # {% if cookiecutter.monitoring == "opentelemetry" %}
-from ..monitoring.otlp.jobs import JobProcess
+from ..monitoring.otlp.jobs import JobMetrics, last_exports
 # {% endif %}
 from .execution import bind_log_context, execute, log_job_failure, log_job_retry, public_error
 from .jobs import DEFAULT, Errors
 from .on_commit import TRANSIENT_ERRORS
+from .rq_work_horse import WorkHorse
 
 # Seconds without a heartbeat after which another worker takes a job, and between two heartbeats.
 HEARTBEAT_TIMEOUT = 30
@@ -31,6 +38,9 @@ HEARTBEAT_INTERVAL = 10
 
 # Seconds between two checks of empty queues.
 POLL_INTERVAL = 0.1
+
+# A busy worker sends no heartbeat within this time of the last one.
+MIN_HEARTBEAT_INTERVAL = timedelta(seconds=1)
 
 # Take the first job of the first queue that has one, and record that a worker has it.
 LUA_DEQUEUE = """
@@ -62,11 +72,15 @@ class WorkerDiedError(Exception):
 class FlaskJob(Job):
     """Job that runs in an application context; its `meta` contains the progress."""
 
+    def prepare_for_execution(self, worker_name: str, pipeline: Pipeline) -> None:
+        """Count the attempt when it starts."""
+        super().prepare_for_execution(worker_name, pipeline)
+        self.meta["attempts"] = self.meta.get("attempts", 0) + 1
+        pipeline.hset(self.key, "meta", self.serializer.dumps(self.meta))
+
     # Private: the public `perform` also maintains RQ's state, and calls this for the function.
     def _execute(self) -> Any:
         """Run the function."""
-        self.meta["attempts"] = self.meta.get("attempts", 0) + 1
-        self.save_meta()  # type: ignore[no-untyped-call]
         # Werkzeug documents this method in spite of its name.
         return self.run(current_app._get_current_object())  # type: ignore[attr-defined]
 
@@ -109,6 +123,10 @@ class Worker(RQWorker):
     """Worker for `rq worker --worker-class`; it sets all other options itself."""
 
     is_stopped = False
+    work_horse: WorkHorse | None = None
+    # {% if cookiecutter.monitoring == "opentelemetry" %}
+    job_metrics: JobMetrics | None = None
+    # {% endif %}
 
     def __init__(self, queues: Sequence[Queue], *args: Any, **options: Any) -> None:
         options |= {
@@ -143,22 +161,87 @@ class Worker(RQWorker):
         """Return the seconds without a heartbeat after which another worker takes the job."""
         return HEARTBEAT_TIMEOUT
 
+    def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
+        """Send a heartbeat. RQ calls this five times for each job, with three round trips."""
+        last = self.last_heartbeat
+        if timeout or pipeline is not None or not last or now() - last > MIN_HEARTBEAT_INTERVAL:
+            super().heartbeat(timeout, pipeline)
+
+    def set_state(self, state: str, pipeline: Pipeline | None = None) -> None:
+        """Store the state if it changes."""
+        if state != self.get_state():
+            super().set_state(state, pipeline)
+
+    @property
+    def horse_pid(self) -> int:
+        """The ID of the process that runs jobs, or 0."""
+        return self.work_horse.pid if self.work_horse else 0
+
+    def fork_work_horse(self, job: Job, queue: Queue) -> None:
+        """Give a job to the process that ran the last one, or fork one."""
+        (execution,) = self.executions.values()
+        if not (self.work_horse and self.work_horse.send(execution.composite_key)):
+            self.work_horse = WorkHorse()
+            # {% if cookiecutter.monitoring == "opentelemetry" %}
+            self.job_metrics = self.job_metrics or JobMetrics()
+            # {% endif %}
+            super().fork_work_horse(job, queue)
+            self.work_horse.started(super().horse_pid)
+
+    def wait_for_horse(self) -> tuple[int | None, int | None, Any]:
+        """Wait until the job has ended, with or without its process."""
+        if self.work_horse and self.work_horse.wait():
+            return self.work_horse.pid, os.EX_OK, None
+        return super().wait_for_horse()
+
+    # {% if cookiecutter.monitoring == "opentelemetry" %}
+    @last_exports()
+    # {% endif %}
+    def perform_job(self, job: Job, queue: Queue, execution: Execution) -> bool:
+        """Run a job in the work horse, and then others until one fails or a limit is reached."""
+        while has_succeeded := self.run_job(job, queue, execution):
+            horse = self.work_horse if self.is_horse else None
+            if not (horse and horse.may_continue(get_settings(current_app))):
+                break
+            if not (key := horse.receive()):
+                break
+            execution = Execution.from_composite_key(key, self.connection)
+            execution.worker_name = self.name
+            job = self.job_class.fetch(execution.job_id, self.connection, self.serializer)
+            (queue,) = [queue for queue in self.queues if queue.name == job.origin]
+            self.execution = execution
+            os.environ["RQ_JOB_ID"] = job.id
+        return has_succeeded
+
+    def run_job(self, *args: Any) -> bool:
+        """Run a job; its context variables do not exist in the next one."""
+        has_succeeded = copy_context().run(super().perform_job, *args)
+        # {% if cookiecutter.monitoring == "opentelemetry" %}
+        if self.is_horse and self.job_metrics:
+            self.job_metrics.write()
+        # {% endif %}
+        return has_succeeded
+
+    def teardown(self) -> None:
+        """Stop the work horse, too."""
+        if self.work_horse:
+            self.work_horse.stop()
+        # {% if cookiecutter.monitoring == "opentelemetry" %}
+        if self.job_metrics:
+            self.job_metrics.file.close()
+        # {% endif %}
+        super().teardown()  # type: ignore[no-untyped-call]
+
     def prepare_job_execution(self, job: Job, *_: Any, **__: Any) -> None:
         """Delete the record of `LeasedQueue`: from now on the job has a heartbeat."""
         super().prepare_job_execution(job, remove_from_intermediate_queue=True)
 
     # {% if cookiecutter.monitoring == "opentelemetry" %}
     def execute_job(self, *args: Any) -> None:
-        """Run a job in a process of its own."""
-        with JobProcess() as self.job_process:
-            super().execute_job(*args)
-
-    def perform_job(self, *args: Any) -> bool:
-        """Run a job in its process, which calls no `atexit` functions."""
-        try:
-            return super().perform_job(*args)
-        finally:
-            self.job_process.stop()
+        """Run a job in the work horse, and add its metrics to those of the worker."""
+        super().execute_job(*args)
+        if self.job_metrics:
+            self.job_metrics.read()
 
     # {% endif %}
     def handle_exception(self, job: Job, *exc_info: Any) -> None:

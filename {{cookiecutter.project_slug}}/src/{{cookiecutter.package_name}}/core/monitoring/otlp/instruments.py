@@ -100,8 +100,8 @@ instruments: list[Histogram] = []
 
 
 def dump() -> str:
-    """Return all values of this process, for `add`."""
-    return json.dumps([[*instrument.read(is_delta=False)[1].items()] for instrument in instruments])
+    """Return the values since the last call in this process, for `add`."""
+    return json.dumps([[*instrument.read(is_delta=True)[1].items()] for instrument in instruments])
 
 
 def add(values: str) -> None:

@@ -5,10 +5,8 @@ from contextlib import contextmanager
 from functools import wraps
 # {% if cookiecutter.__rq_telemetry %}
 from tempfile import TemporaryFile
-from typing import Any, Self
-# {% else %}
-from typing import Any
 # {% endif %}
+from typing import Any
 
 # {% if cookiecutter.__celery %}
 from celery.signals import worker_process_init, worker_process_shutdown
@@ -50,7 +48,7 @@ FINISHED = Counter(
 SCHEDULER = Counter("task.scheduler.checks", "Checks of the schedule.", [], "{check}")
 FAILED_CALLS = Counter("task.broker.errors", "Failed calls of the broker.", [], "{call}")
 # {% if cookiecutter.__rq_telemetry %}
-# Seconds that the process of a job takes for its last exports. The next job waits for them.
+# Seconds that a work horse takes for its last exports. After a failed job the next one waits.
 JOB_TIMEOUT = 0.5
 # {% endif %}
 
@@ -97,25 +95,33 @@ def stop_process(**_: Any) -> None:
 
 # {% endif %}
 # {% if cookiecutter.__rq_telemetry %}
-class JobProcess:
-    """The process of a job. It ends with the job, so the worker exports its metrics."""
+class JobMetrics:
+    """The metrics of a work horse. It may end with each job, so the worker exports them."""
 
-    def __enter__(self) -> Self:
-        """Open the file that the process inherits."""
-        self.file = TemporaryFile("w+")
-        return self
+    def __init__(self) -> None:
+        self.file = TemporaryFile("w+")  # noqa: SIM115 - work horses inherit it
 
-    def __exit__(self, *_: object) -> None:
-        """Add the metrics of the process; one that was killed has written none."""
-        with self.file:
-            self.file.seek(0)
-            if values := self.file.read():
-                instruments.add(values)
-
-    def stop(self) -> None:
-        """Write the metrics for the worker, and export spans and log lines, in the process."""
+    def write(self) -> None:
+        """Write the metrics of a job, in the work horse."""
+        self.file.seek(0)
         self.file.write(instruments.dump())
         self.file.flush()
+
+    def read(self) -> None:
+        """Add the metrics of a job, in the worker; a work horse that was killed wrote none."""
+        self.file.seek(0)
+        if values := self.file.read():
+            self.file.seek(0)
+            self.file.truncate()
+            instruments.add(values)
+
+
+@contextmanager
+def last_exports() -> Iterator[None]:
+    """Export spans and log lines at the end of a work horse, which calls no `atexit` functions."""
+    try:
+        yield
+    finally:
         if tracing.sdk:
             tracing.sdk.stop(JOB_TIMEOUT)
 
