@@ -288,6 +288,8 @@ MEASURE: dict[str, Callable[[Sides], list[Measurement]]] = {
 
 def main(revision: str, *keys: str) -> None:
     """Print the ratios; a missed goal is not an error."""
+    # Programs store the bytecode of modules, as in production.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True)))
         sides = create_sides(stack, folder, check_out(revision, folder / "template"))
