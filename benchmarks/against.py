@@ -31,14 +31,14 @@ from tests.services import PostgreSQL, Redis, free_port, stop, wait_until
 ROUNDS, SECONDS = 7, 2
 FIRST_MINUTES_ROUNDS = 5
 NOW, THEN = "now", "then"
-THREADS, DEFAULT = "WEB_THREADS=16", "default answers"
+DEFAULT = "default answers"
 # Answers of version 0.2.0; it ignores the other questions.
 ANSWERS = {"auth": "none", "monitoring": "none"}
 # Names of settings in version 0.2.0.
 FORMER_SETTINGS = {"MAIL_FROM": "service@example.com"}
 PRODUCTS = 1000
 LIST = "/uncached?limit=20"
-# More requests than threads of the default processes; and so few slow ones that none is rejected.
+# More requests than threads; and so few slow ones that none is rejected.
 CONNECTIONS = {"/wait": 64, LIST: 8}
 DATABASE = "import psycopg, sqlalchemy.orm, sqlalchemy.dialects.postgresql.psycopg; " + startup.BARE
 
@@ -126,13 +126,12 @@ def serving_behind_nginx(project: Project, configuration: Project, **settings: s
 def measure_gunicorn(sides: Sides) -> list[Measurement]:
     """Compare the default gunicorn behind nginx, whose configuration is the same for all.
 
-    Beside both sides run this template's project with more threads, and the one with the default answers.
+    Beside both sides runs the project with the default answers.
     """
     now = sides.projects[NOW]
     variants = {
         NOW: (now, sides.settings[NOW]),
         THEN: (sides.projects[THEN], sides.settings[THEN]),
-        THREADS: (now, {**sides.settings[NOW], "WEB_THREADS": "16"}),
         DEFAULT: (sides.projects[DEFAULT], sides.settings[DEFAULT]),
     }
     with ExitStack() as stack:
@@ -152,7 +151,7 @@ def measure_gunicorn(sides: Sides) -> list[Measurement]:
     paths = {"/wait": ("a view that waits 20 ms", 3), "/small": ("small JSON", 0.95), LIST: ("the product list", 1)}
     return [
         measurement
-        for name in (NOW, THREADS, DEFAULT)
+        for name in (NOW, DEFAULT)
         for measurement in (
             *(
                 compare_rates(f"b   {name}: {title}", samples, f"{name} {path}", f"{THEN} {path}", goal)
