@@ -17,7 +17,9 @@ from sqlalchemy import (
 from sqlalchemy.orm import column_property, registry
 from sqlalchemy.sql.functions import GenericFunction
 
-from {{ cookiecutter.package_name }}.core.database.read_only import require_transaction
+from {{ cookiecutter.package_name }}.core.database.read_only import (
+    require_transaction,
+)
 
 DIALECT = make_url("postgresql://").get_dialect()()
 TABLE = Table("pen", MetaData(), Column("sku"))

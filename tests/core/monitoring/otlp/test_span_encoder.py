@@ -19,7 +19,7 @@ from {{ cookiecutter.package_name }}.core.monitoring.otlp.tracing import (
 
 from .conftest import Spans
 
-encoder: Any = trace_exporter.encode_spans
+encoder: Any = vars(trace_exporter)["encode_spans"]
 
 
 @pytest.fixture(autouse=True)
@@ -40,14 +40,16 @@ def create_span(value: AttributeValue = "x", parent: Any = None, *, is_failed: b
 
 def decode(*spans: Any) -> ExportTraceServiceRequest:
     """Return the request that is exported."""
-    return ExportTraceServiceRequest.FromString(encoder(spans).SerializePartialToString())
+    decoded: ExportTraceServiceRequest
+    decoded = ExportTraceServiceRequest.FromString(encoder(spans).SerializePartialToString())
+    return decoded
 
 
 @pytest.mark.parametrize("value", [1, 1.0, True, "x", "x" * 200, [1, 2]])
 def test_spans_are_encoded_as_by_the_sdk(value: AttributeValue) -> None:
     spans = [create_span(value)]
     spans += [create_span(value), create_span(value, spans[0]), create_span(is_failed=True)]
-    spans += [create_span(False), create_span(0), create_span("")]
+    spans += [create_span(value=False), create_span(0), create_span("")]
     # Twice: the second time from templates.
     for _ in range(2):
         assert decode(*spans) == encoder.encode_spans(spans)

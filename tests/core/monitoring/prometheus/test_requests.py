@@ -16,11 +16,16 @@ from {{ cookiecutter.package_name }}.config import load_settings
 # {% if cookiecutter.__auth %}
 from {{ cookiecutter.package_name }}.core.access import allow_anonymous
 # {% endif %}
-from {{ cookiecutter.package_name }}.core.monitoring.prometheus import requests
+from {{ cookiecutter.package_name }}.core.monitoring.prometheus import (
+    requests,
+)
 from {{ cookiecutter.package_name }}.core.monitoring.prometheus.shared_files import (
     SharedValues,
 )
-from {{ cookiecutter.package_name }}.core.worker_threads import FairSemaphore, WorkerGuard
+from {{ cookiecutter.package_name }}.core.worker_threads import (
+    FairSemaphore,
+    WorkerGuard,
+)
 
 REQUESTS = "http_server_request_duration_seconds_count"
 LABELS = {"http_request_method": "GET", "http_response_status_code": "200"}

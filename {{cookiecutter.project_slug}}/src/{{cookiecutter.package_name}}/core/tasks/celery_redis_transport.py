@@ -93,7 +93,7 @@ class Channel(redis.Channel):  # type: ignore[misc]
 
     # Private: kombu reads the queues of an exchange from Redis for each message.
     def _lookup(self, exchange: str, routing_key: str, default: str | None = None) -> list[str]:
-        """Return the queue of a job, whose name is the routing key, or those of kombu's messages."""
+        """Return the queue of a job, whose name is the routing key; kombu has other messages."""
         if exchange == EXCHANGE.name:
             return [routing_key]
         queues: list[str] = super()._lookup(exchange, routing_key, default)

@@ -74,7 +74,7 @@ class WorkHorse:
         self.worker_end.close()
 
     def may_continue(self, settings: Settings) -> bool:
-        """Return whether this process may run another job, by the limits that Celery has, too."""
+        """Return whether this process may run another job, by its number and its memory."""
         self.jobs += 1
         megabytes = getrusage(RUSAGE_SELF).ru_maxrss / 1024
         return (

@@ -215,12 +215,15 @@ class Worker(RQWorker):
 
     def run_job(self, *args: Any) -> bool:
         """Run a job; its context variables do not exist in the next one."""
-        has_succeeded = copy_context().run(super().perform_job, *args)
         # {% if cookiecutter.monitoring == "opentelemetry" %}
-        if self.is_horse and self.job_metrics:
-            self.job_metrics.write()
+        try:
+            return copy_context().run(super().perform_job, *args)
+        finally:
+            if self.is_horse and self.job_metrics:
+                self.job_metrics.write()
+        # {% else %}
+        return copy_context().run(super().perform_job, *args)
         # {% endif %}
-        return has_succeeded
 
     def teardown(self) -> None:
         """Stop the work horse, too."""

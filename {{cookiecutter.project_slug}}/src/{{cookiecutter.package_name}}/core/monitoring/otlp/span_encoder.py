@@ -25,6 +25,10 @@ UNIQUE_FIELDS = (
     "start_time_unix_nano",
     "end_time_unix_nano",
 )
+# A byte of a length has 7 bits of it, and a bit that says that another one follows.
+LENGTH_BITS, MORE = 7, 128
+# The type of a field that is a message.
+LENGTH_DELIMITED = 2
 # Number of encoded spans that are stored as templates.
 MAX_TEMPLATES = 1000
 
@@ -118,11 +122,11 @@ class Encoder:
 
 
 def make_field(number: int, data: bytes) -> bytes:
-    """Return a message as a field of another one: the tag, the length in groups of 7 bits, data."""
-    header, length = bytearray([number << 3 | 2]), len(data)
-    while length > 127:
-        header.append(length & 127 | 128)
-        length >>= 7
+    """Return a message as a field of another one: the tag, the length and the data."""
+    header, length = bytearray([number << 3 | LENGTH_DELIMITED]), len(data)
+    while length >= MORE:
+        header.append(length % MORE | MORE)
+        length >>= LENGTH_BITS
     header.append(length)
     return bytes(header) + data
 
