@@ -60,9 +60,11 @@ help: ## list these targets
 	@awk -F ':.*## ' '/^##@ /{printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # The requirements files are complete, so pip resolves nothing. Installing pip into .venv takes longer than everything else, so .venv has
-# its own pip only if Python has none. `make new` compiles only the modules that it imports. Tests start hundreds of programs of .venv that
-# write no bytecode: without compiled modules each takes a second.
-install = if [ -x $(BIN)/pip ]; then $(BIN)/pip "$$@"; else "$(PYTHON)" -m pip --python $(BIN)/python "$$@"; fi
+# its own pip only if Python has none, or one that is too old for another Python in .venv. `make new` compiles only the modules that it
+# imports. Tests start hundreds of programs of .venv that write no bytecode: without compiled modules each takes a second.
+has_pip = "$(PYTHON)" -c 'import pip, sys; sys.exit([*map(int, pip.__version__.split(".")[:2])] < [23, 2])' 2>/dev/null
+install = if [ ! -x $(BIN)/pip ] && $(has_pip); then "$(PYTHON)" -m pip --python $(BIN)/python "$$@"; else \
+	[ -x $(BIN)/pip ] || $(BIN)/python -m ensurepip >/dev/null; $(BIN)/python -m pip "$$@"; fi
 define INSTALL
 @set -- install --quiet --disable-pip-version-check --no-compile --no-deps --require-hashes -r $<; $(install)
 @touch $@
@@ -72,7 +74,7 @@ $(COOKIECUTTER): requirements-new.txt requirements.txt
 	@command -v "$(PYTHON)" >/dev/null || { echo "Python 3.11 or newer is needed: install it, or pass its path: make PYTHON=/path/to/python" >&2; exit 1; }
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ": pass another one: make PYTHON=/path/to/python")'
 	@echo "Setting up .venv, once ..."
-	@if "$(PYTHON)" -c 'import pip' 2>/dev/null; then set -- --without-pip; fi; "$(PYTHON)" -m venv --clear "$$@" .venv || \
+	@if $(has_pip); then set -- --without-pip; fi; "$(PYTHON)" -m venv --clear "$$@" .venv || \
 		{ echo "Python cannot create virtual environments: on Debian and Ubuntu, apt-get install python3-venv" >&2; exit 1; }
 	$(INSTALL)
 

@@ -16,7 +16,7 @@ UNLIMITED = "100000/second"
 @pytest.fixture
 def make_variables(workspace: Path, venv_bin: Path) -> dict[str, str]:
     """Return the variables with which `make` uses the programs of the shared virtual environment."""
-    return link_venv(workspace, venv_bin, ".built", ".loadtest", ".profile")
+    return link_venv(workspace, venv_bin, ".loadtest", ".profile")
 
 
 @parametrize_combinations([DEFAULT, MINIMAL])

@@ -21,7 +21,7 @@ CODE_WITH_ERRORS = "import os\n\n\nnames = [ 'one',\n'two' ]\nprint(unknown)\n"
 @pytest.fixture
 def project_and_env(workspace: Path, venv_bin: Path) -> tuple[Path, dict[str, str]]:
     """Return a project with a linked virtual environment, and the environment variables for its commands."""
-    return workspace, link_venv(workspace, venv_bin, ".built")
+    return workspace, link_venv(workspace, venv_bin)
 
 
 def write_program(folder: Path, name: str, script: str) -> Path:

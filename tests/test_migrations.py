@@ -366,7 +366,7 @@ def test_unknown_revision_is_explained(combination: Combination, deployed: Deplo
 def test_make_migration_requires_message(deployed: DeployedProject, venv_bin: Path, run: Run) -> None:
     """`make migration` requires a message, which may contain shell metacharacters, and reads `.env`."""
     folder = deployed.folder
-    variables = {**deployed.variables, **link_venv(folder, venv_bin, ".built"), "m": "of the environment"}
+    variables = {**deployed.variables, **link_venv(folder, venv_bin), "m": "of the environment"}
     (folder / ".env").write_text(f"DATABASE_URL={variables.pop('DATABASE_URL')}\n")
     versions = folder / "migrations" / "versions"
     before = {*versions.iterdir()}

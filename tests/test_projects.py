@@ -109,7 +109,7 @@ def test_default_project_sets_itself_up(workspace: Path, clean_env: dict[str, st
 @parametrize_combinations([DEFAULT])
 def test_ordinary_code_passes_checks(workspace: Path, venv_bin: Path, run: Run) -> None:
     """Code of a typical Flask developer passes `make check`: without docstrings, test types or full coverage."""
-    variables = link_venv(workspace, venv_bin, ".built")
+    variables = link_venv(workspace, venv_bin)
     (factory,) = workspace.glob("src/*/__init__.py")
     text = factory.read_text(encoding="utf-8").replace("    config,\n", "    config,\n    notes,\n", 1)
     text = text.replace("    return app\n", "    app.register_blueprint(notes.bp)\n\n    return app\n")
@@ -126,7 +126,7 @@ def test_ordinary_code_passes_checks(workspace: Path, venv_bin: Path, run: Run) 
 @parametrize_combinations(HOME_PAGE_COMBINATIONS.values())
 def test_printed_url_returns_a_page(workspace: Path, venv_bin: Path, clean_env: dict[str, str], tmp_path: Path) -> None:
     """The URL that `make run` prints returns 200 to browsers and to programs."""
-    variables = {**clean_env, **link_venv(workspace, venv_bin, ".built"), "PYTHONUNBUFFERED": "1"}
+    variables = {**clean_env, **link_venv(workspace, venv_bin), "PYTHONUNBUFFERED": "1"}
     port = free_port()
     log = tmp_path / "log"
     with serving(["make", "run", f"PORT={port}"], workspace, variables, f"http://127.0.0.1:{port}/health/live", log):

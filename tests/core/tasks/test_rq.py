@@ -247,9 +247,9 @@ def test_worker_forks_if_the_work_horse_has_ended(
         worker.fork_work_horse(job, broker.queues["high"])
         horse.send.assert_called_with(execution.composite_key)
         assert fork.call_count == 1 + has_ended
-    horse.wait.return_value = True
+    horse.wait.return_value = 0
     assert worker.wait_for_horse() == (7, 0, None)
-    horse.wait.return_value = False
+    horse.wait.return_value = None
     monkeypatch.setattr(RQWorker, "wait_for_horse", lambda _: (7, 9, None))
     assert worker.wait_for_horse() == (7, 9, None)
     monkeypatch.setattr(RQWorker, "teardown", Mock())

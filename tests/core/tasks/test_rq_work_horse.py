@@ -61,27 +61,49 @@ def has_ended(horse: WorkHorse) -> bool:
 def test_work_horse_runs_one_job_after_the_other() -> None:
     with forked(run_all) as horse:
         for number in range(3):
-            assert horse.wait()
+            assert horse.wait() == 0
             # The alarm of a heartbeat may interrupt it.
-            assert horse.wait()
+            assert horse.wait() == 0
             assert horse.send(f"job:{number}")
-        assert horse.wait()
+        assert horse.wait() == 0
         assert horse.is_running
     assert has_ended(horse)
 
 
 def test_end_of_the_process_ends_the_job() -> None:
     with forked(lambda _: None) as horse:
-        assert not horse.wait()
+        assert horse.wait() is None
         assert has_ended(horse)
         assert not horse.send("job:1")
 
 
 def test_killed_process_gets_no_job() -> None:
     with forked(run_all) as horse:
-        assert horse.wait()
+        assert horse.wait() == 0
         os.kill(horse.pid, signal.SIGKILL)
         assert has_ended(horse)
+        assert not horse.send("job:1")
+
+
+def test_process_may_end_before_it_reads_the_next_job() -> None:
+    with forked(run_all) as horse:
+        assert horse.wait() == 0
+        os.kill(horse.pid, signal.SIGSTOP)
+        assert horse.send("job:1")
+        os.kill(horse.pid, signal.SIGKILL)
+        # The kernel resets the connection.
+        assert horse.wait() is None
+        assert has_ended(horse)
+        assert horse.status == signal.SIGKILL
+
+
+def test_process_that_closed_its_connection_gets_no_job() -> None:
+    def close(horse: WorkHorse) -> None:
+        horse.process_end.close()
+        time.sleep(1)
+
+    with forked(close) as horse:
+        assert horse.wait() is None
         assert not horse.send("job:1")
 
 
@@ -100,7 +122,8 @@ def fork_daemon(_: WorkHorse) -> None:
 def test_process_of_a_job_does_not_hide_its_end() -> None:
     with forked(fork_daemon) as horse:
         started = time.monotonic()
-        assert not horse.wait()
+        # Its status is known: it has not been killed.
+        assert horse.wait() == 0
         assert time.monotonic() - started < 1.5
 
 

@@ -45,11 +45,12 @@ def decode(*spans: Any) -> ExportTraceServiceRequest:
     return decoded
 
 
-@pytest.mark.parametrize("value", [1, 1.0, True, "x", "x" * 200, [1, 2]])
+@pytest.mark.parametrize("value", [1, 1.0, True, "x", "x" * 200, [1, 2], "x" * 20_000])
 def test_spans_are_encoded_as_by_the_sdk(value: AttributeValue) -> None:
     spans = [create_span(value)]
     spans += [create_span(value), create_span(value, spans[0]), create_span(is_failed=True)]
-    spans += [create_span(value=False), create_span(0), create_span("")]
+    spans += [create_span(value=False), create_span(0), create_span(""), create_span(0.0)]
+    spans += [create_span(-0.0), create_span((1,)), create_span((1.0,)), create_span((True,))]
     # Twice: the second time from templates.
     for _ in range(2):
         assert decode(*spans) == encoder.encode_spans(spans)
@@ -81,5 +82,7 @@ def test_spans_of_other_code_are_exported_too(spans: Spans) -> None:
 
 def test_number_of_templates_is_limited() -> None:
     for number in range(span_encoder.MAX_TEMPLATES + 10):
-        decode(create_span(number))
+        decode(create_span(number), create_span("x" * 20_000))
         assert len(encoder.templates) <= span_encoder.MAX_TEMPLATES
+    largest = max(map(len, encoder.templates.values()))
+    assert largest <= span_encoder.MAX_TEMPLATE_BYTES

@@ -24,6 +24,8 @@ class WorkHorse:
 
     pid = 0
     is_running = False
+    # The wait status of the process that has ended, if it is known.
+    status: int | None = None
     jobs = 0
 
     def __init__(self) -> None:
@@ -39,38 +41,48 @@ class WorkHorse:
         """Return whether the process is running."""
         if self.is_running:
             try:
-                ended, _ = os.waitpid(self.pid, os.WNOHANG)
+                ended, status = os.waitpid(self.pid, os.WNOHANG)
             except ChildProcessError:
-                ended = self.pid
-            self.is_running = not ended
+                ended, status = self.pid, None
+            if ended:
+                self.is_running, self.status = False, status
         return self.is_running
 
     def send(self, key: str) -> bool:
         """Send the next execution; return False if the process has ended."""
-        if not self.check():
-            self.worker_end.close()
-            return False
-        # The byte after the last one.
-        self.worker_end.recv(1)
-        self.worker_end.sendall(key.encode())
-        return True
+        # It may end at any time.
+        with suppress(OSError):
+            if self.check():
+                # The byte after the last one.
+                self.worker_end.recv(1)
+                self.worker_end.sendall(key.encode())
+                return True
+        self.worker_end.close()
+        return False
 
-    def wait(self) -> bool:
-        """Wait for the end of the execution; return False if the process ended with it.
+    def wait(self) -> int | None:
+        """Wait for the end of the execution; return 0, or the status of the process if it ended.
 
-        An exception of a signal handler may interrupt this at any point, so it changes nothing.
+        None means that the process has ended or is about to, and must be waited for. An exception
+        of a signal handler may interrupt this at any point, so it reads nothing.
         """
         while not select([self.worker_end], [], [], CHECK_INTERVAL)[0]:
             if not self.check():
-                return False
-        return bool(self.worker_end.recv(1, socket.MSG_PEEK))
+                return self.status
+        # A process that ends before it has read everything resets the connection.
+        with suppress(ConnectionResetError):
+            if self.worker_end.recv(1, socket.MSG_PEEK):
+                return os.EX_OK
+        return None
 
     def stop(self) -> None:
         """End a process without a job. One with a job ends after it."""
-        if self.check():
-            self.worker_end.shutdown(socket.SHUT_WR)
-            while select([self.worker_end], [], [], STOP_TIMEOUT)[0] and self.worker_end.recv(1):
-                pass
+        with suppress(OSError):
+            if self.check():
+                self.worker_end.shutdown(socket.SHUT_WR)
+                while select([self.worker_end], [], [], STOP_TIMEOUT)[0]:
+                    if not self.worker_end.recv(1):
+                        break
         self.worker_end.close()
 
     def may_continue(self, settings: Settings) -> bool:

@@ -1,6 +1,7 @@
 """RQ: a worker that runs jobs in another process and loses none."""
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -190,8 +191,8 @@ class Worker(RQWorker):
 
     def wait_for_horse(self) -> tuple[int | None, int | None, Any]:
         """Wait until the job has ended, with or without its process."""
-        if self.work_horse and self.work_horse.wait():
-            return self.work_horse.pid, os.EX_OK, None
+        if self.work_horse and (status := self.work_horse.wait()) is not None:
+            return self.work_horse.pid, status, None
         return super().wait_for_horse()
 
     # {% if cookiecutter.monitoring == "opentelemetry" %}
@@ -215,6 +216,8 @@ class Worker(RQWorker):
 
     def run_job(self, *args: Any) -> bool:
         """Run a job; its context variables do not exist in the next one."""
+        # A job may have blocked the signal of time limits.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])
         # {% if cookiecutter.monitoring == "opentelemetry" %}
         try:
             return copy_context().run(super().perform_job, *args)

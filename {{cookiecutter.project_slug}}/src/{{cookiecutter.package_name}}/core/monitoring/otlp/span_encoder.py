@@ -31,6 +31,9 @@ LENGTH_BITS, MORE = 7, 128
 LENGTH_DELIMITED = 2
 # Number of encoded spans that are stored as templates.
 MAX_TEMPLATES = 1000
+MAX_TEMPLATE_BYTES = 10_000
+# Equal values of other types may be encoded differently, such as 0.0 and -0.0.
+TEMPLATE_TYPES = {bool, int, str}
 
 Encode = Callable[[Sequence[Any]], ExportTraceServiceRequest]
 
@@ -89,7 +92,9 @@ class Encoder:
     def get_template(self, span: RecordedSpan) -> bytes:
         """Return an encoded span without its IDs and times."""
         parent, values = span.parent, span.attributes.values()
-        # Types, because 1, 1.0 and True are equal.
+        if not TEMPLATE_TYPES.issuperset(map(type, values)):
+            return self.make_template(span)
+        # Types, because 1 and True are equal.
         key = (
             span.name,
             span.kind,
@@ -99,15 +104,13 @@ class Encoder:
             *values,
             *map(type, values),
         )
-        try:
-            template = self.templates.get(key)
-        except TypeError:
-            # A value is a list.
-            return self.make_template(span)
+        template = self.templates.get(key)
         if template is None:
+            template = self.make_template(span)
             if len(self.templates) >= MAX_TEMPLATES:
                 self.templates.clear()
-            template = self.templates[key] = self.make_template(span)
+            if len(template) <= MAX_TEMPLATE_BYTES:
+                self.templates[key] = template
         return template
 
     def make_template(self, span: RecordedSpan) -> bytes:
