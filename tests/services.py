@@ -444,12 +444,15 @@ class MariaDB(DatabaseServer):
     def init_command(self) -> list[str | Path]:
         """Return the command that creates the data directory; the owner is created when the server starts."""
         plain = ["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"]
-        return [program("mariadb-install-db", self.package), *plain, f"--datadir={self.folder}/data"]
+        where = [f"--datadir={self.folder}/data", f"--tmpdir={self.folder}"]
+        return [program("mariadb-install-db", self.package), *plain, *where]
 
     def server_command(self) -> list[str | Path]:
         """Return the command that starts the server."""
         quick = ["--innodb-flush-log-at-trx-commit=0", "--skip-log-bin", "--skip-name-resolve"]
         where = [f"--datadir={self.folder}/data", f"--socket={self.folder}/socket", f"--pid-file={self.folder}/pid"]
+        # A server that starts deletes the temporary tables of others in the same folder.
+        where += [f"--tmpdir={self.folder}"]
         loopback = ["--bind-address=127.0.0.1", f"--port={self.port}"]
         text = ["--character-set-server=utf8mb4", f"--init-file={self.folder}/grant.sql"]
         return [program("mariadbd", self.package), "--no-defaults", *quick, *where, *loopback, *text, *self.options]
