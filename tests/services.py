@@ -67,7 +67,7 @@ def wait_until(
 ) -> None:
     """Poll until `ready` returns true; fail when the deadline passes or the process ends.
 
-    A condition that takes long, because it starts a program, is polled less often: what it waits for needs the
+    A condition that takes long, because it starts a program, is polled less often: other processes need the
     processor, too.
     """
     began = time.monotonic()

@@ -576,7 +576,7 @@ def test_sigterm_finishes_the_running_job(deployed: JobsProject) -> None:
 
 @parametrize_combinations(QUEUED)
 def test_process_is_replaced_after_its_number_of_jobs(deployed: JobsProject) -> None:
-    """A process runs several jobs, but what they leave in its memory does not stay forever."""
+    """A process runs several jobs, until its limit: their memory does not accumulate forever."""
     (deployed.folder / "continue").touch()
     deployed.enqueue(*(f"blocking {number}" for number in range(4)))
     with deployed.running("worker", WORKER_CONCURRENCY="1", WORKER_MAX_TASKS_PER_CHILD="2"):
