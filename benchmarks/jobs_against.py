@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from benchmarks import jobs
 from benchmarks.jobs import JOBS, PROJECT, WORKERS
+from benchmarks.load import TICKS_PER_SECOND
 from tests.conftest import declared_dependencies
 from tests.deployed_project import PRODUCTION_SETTINGS
 from tests.services import RedisBroker, descendants
@@ -22,7 +23,6 @@ from tests.test_upgrade import ARCHIVE
 
 ROUNDS = 5
 QUEUES = ["celery-redis", "rq-redis"]
-TICKS = os.sysconf("SC_CLK_TCK")
 
 OLD_RENDER = """
 import sys
@@ -100,7 +100,7 @@ def cpu_seconds(process: int) -> float:
     for number in [process, *descendants(process)]:
         fields = Path(f"/proc/{number}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
         ticks += sum(map(int, fields[11:15]))
-    return ticks / TICKS
+    return ticks / TICKS_PER_SECOND
 
 
 def render_old(template: Path, folder: Path, queue: str) -> Path:

@@ -38,8 +38,8 @@ def test_project_passes_its_tests(
 ) -> None:
     """All tests of a project succeed, in a folder with generated files and in a shell with invalid variables.
 
-    So do the tests of `core` that are selected for this combination. The folder contains static files that
-    `make setup` has built if the combination is among the few with every value.
+    So do the tests of `core` that are selected for this combination. The folder contains static files that `make build`
+    has built if the combination is among the few with every value.
     """
     remove_other_tests(project_with_core_tests, combination)
     variables = link_venv(project_with_core_tests, venv_bin)

@@ -12,8 +12,8 @@ from sqlalchemy.sql.visitors import iterate
 def require_transaction(connection: Connection, cursor: Any, *statement: Any) -> None:
     """Require a transaction for a statement that may write, as any textual SQL may.
 
-    In a READ COMMITTED transaction each query sees what is committed when it starts, as without
-    one. The other levels need a transaction, and so does a cursor of the server.
+    In a READ COMMITTED transaction each query sees the rows that were committed before it, as
+    without one. The other levels need a transaction, and so does a cursor of the server.
     """
     options = connection.get_execution_options()
     level = options.get("isolation_level", connection.default_isolation_level)
