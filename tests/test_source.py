@@ -403,6 +403,13 @@ def test_make_new_pins_are_a_subset() -> None:
     assert {*new} <= {*whole}
 
 
+def test_only_images_and_the_earlier_template_are_binary() -> None:
+    """No package or other output of a tool is committed by mistake."""
+    names = {relative_name(path) for path in tracked_files() if path.stat().st_size and not read_text(path)}
+    images = {relative_name(path) for path in (TEMPLATE / "docs" / "images").glob("*.png")}
+    assert names == {*images, "tests/data/template-0.2.0.tar.xz"}
+
+
 def test_no_registry_hosts_or_absolute_paths() -> None:
     """No file contains the host of a package registry or an absolute path of a machine."""
     for path in tracked_files():

@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import pytest
@@ -22,12 +22,12 @@ def calls() -> Calls:
 
 
 @pytest.fixture
-def session(app: Flask) -> Session:
+def session(app: Flask) -> Iterator[Session]:
     """A session of the application, in a transaction."""
     with app.app_context():
         session = get_session()
-    session.execute(text("SELECT 1"))
-    return session
+        session.execute(text("SELECT 1"))
+        yield session
 
 
 def test_callback_runs_once_after_commit(session: Session, calls: Calls) -> None:

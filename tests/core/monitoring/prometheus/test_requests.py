@@ -175,26 +175,32 @@ def test_fork_observes_no_request_of_its_parent() -> None:
 def test_requests_are_observed_regularly(monkeypatch: pytest.MonkeyPatch) -> None:
     semaphore = FairSemaphore(2)
     semaphore.acquire()
-    observed = []
+    active, unobserved = [], []
     test_thread = get_ident()
+
+    # A process that has served a request has such a thread, with its own semaphore.
+    def set_active(value: float) -> None:
+        if get_ident() == test_thread:
+            active.append(value)
 
     def sleep(seconds: float) -> None:
         if get_ident() != test_thread:
-            # A process that has served a request has such a thread.
             time.sleep(seconds)
             return
-        unobserved = len(requests.finished)
-        observed.append((seconds, value("http_server_active_requests"), unobserved))
-        if len(observed) == 2:
+        assert seconds == 0.5
+        unobserved.append(len(requests.finished))
+        if len(unobserved) == 2:
             raise StopIteration
         semaphore.release()
 
+    monkeypatch.setattr(requests.ACTIVE, "set", set_active)
     monkeypatch.setattr(requests, "sleep", sleep)
     requests.finished.clear()
     finish("/regular")
     with pytest.raises(StopIteration):
         requests.observe_regularly(semaphore)
-    assert observed == [(0.5, 1, 0), (0.5, 0, 0)]
+    assert (active, unobserved) == ([1, 0], [0, 0])
+    assert count("GET", "/regular", "200") == 1
 
 
 def test_first_request_of_a_process_shares_its_metrics(
