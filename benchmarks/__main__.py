@@ -47,7 +47,7 @@ def main() -> None:
         measurements = [
             *responses,
             *queries.measure(default, rounds, PRODUCTS, **servers.settings),
-            *startup.measure(default, rounds, **servers.settings),
+            *startup.measure(default.with_own_packages(folder / "own"), rounds, **servers.settings),
             measure_render_time(folder, rounds),
         ]
     results = dict(zip(KEYS, measurements, strict=True))

@@ -25,6 +25,7 @@ from benchmarks.measurements import Measurement, alternate, ratio
 from benchmarks.projects import PACKAGE, Project, make_environment
 from benchmarks.render_time import TEMPLATE
 from benchmarks.web import make_target, summarize
+from tests.matrix import PROJECT
 from tests.proxies import Nginx, private_folder, send_request
 from tests.services import PostgreSQL, Redis, free_port, stop, wait_until
 
@@ -73,7 +74,9 @@ def check_out(revision: str, folder: Path) -> Path:
 def create_sides(stack: ExitStack, folder: Path, former: Path) -> Sides:
     """Render both projects, and create their databases."""
     templates = {NOW: TEMPLATE, THEN: former}
-    programs = {side: make_environment(folder / f"{side}-env", template) for side, template in templates.items()}
+    programs = {
+        side: make_environment(folder / f"{side}-env", template / PROJECT.name) for side, template in templates.items()
+    }
     projects = {
         side: Project(folder / side, programs[side], template=template, **ANSWERS)
         for side, template in templates.items()
@@ -200,10 +203,11 @@ def measure_list(sides: Sides) -> list[Measurement]:
 
 def measure_import(sides: Sides) -> list[Measurement]:
     """Compare the CPU time of the import and of `create_app()`."""
+    projects = {side: sides.projects[side].with_own_packages(sides.folder / f"{side}-own") for side in (NOW, THEN)}
 
     def seconds(side: str, statements: str) -> float:
         command = ("python", "-c", startup.TIMER.format(statements))
-        return float(sides.projects[side].run(*command, **sides.settings[side]).splitlines()[-1])
+        return float(projects[side].run(*command, **sides.settings[side]).splitlines()[-1])
 
     targets = {side: partial(seconds, side, startup.OURS) for side in (NOW, THEN)}
     targets |= {"Flask": partial(seconds, NOW, startup.BARE), "libraries": partial(seconds, NOW, DATABASE)}

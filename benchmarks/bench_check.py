@@ -75,7 +75,8 @@ def main() -> None:
             count_instructions(project, peer, **settings)["small JSON"] for peer in ("bare", "secret_key")
         )
         requests = count_instructions(project, "", **settings)
-        imports = [count_import(project, peer, **settings) for peer in ("", "bare")]
+        own = project.with_own_packages(folder / "own")
+        imports = [count_import(own, peer, **settings) for peer in ("", "bare")]
         one_file = create_one_file_template(folder / "one-file")
         count_render(one_file, folder / "warm-up")  # imports
         renders = [count_render(template, folder / template.name) for template in (TEMPLATE, one_file)]

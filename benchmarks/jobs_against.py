@@ -15,7 +15,7 @@ from typing import NamedTuple
 from benchmarks import jobs
 from benchmarks.jobs import JOBS, PROJECT, WORKERS
 from benchmarks.load import TICKS_PER_SECOND
-from tests.conftest import declared_dependencies
+from benchmarks.projects import make_environment
 from tests.deployed_project import PRODUCTION_SETTINGS
 from tests.services import RedisBroker, descendants
 from tests.test_queues import kill
@@ -122,15 +122,6 @@ def render_old(template: Path, folder: Path, queue: str) -> Path:
     return project
 
 
-def create_environment(pyproject: Path, folder: Path) -> Path:
-    """Create an environment with the dependencies that a version declares."""
-    uv: list[str | Path] = [Path(sys.executable).with_name("uv"), "--quiet"]
-    subprocess.run([*uv, "venv", "--python", sys.executable, folder], check=True)
-    install: list[str | Path] = ["pip", "install", "--compile-bytecode", "--python", folder]
-    subprocess.run([*uv, *install, *declared_dependencies(pyproject)], check=True)
-    return folder / "bin"
-
-
 def create_target(project: Path, programs: Path, queue: str, *, is_old: bool, url: str) -> Target:
     """Return a target with the settings of both versions."""
     variables = {
@@ -153,9 +144,8 @@ def main() -> None:
         folder = Path(name)
         with tarfile.open(ARCHIVE) as archive:
             archive.extractall(folder / "template", filter="data")
-        old_project = folder / "template" / "{{cookiecutter.project_slug}}" / "pyproject.toml"
-        old_programs = create_environment(old_project, folder / "old-environment")
-        programs = create_environment(PROJECT / "pyproject.toml", folder / "environment")
+        old_programs = make_environment(folder / "old-environment", folder / "template" / PROJECT.name)
+        programs = make_environment(folder / "environment")
         targets: dict[str, list[Target]] = {}
         for queue in QUEUES:
             # The usual setting: a power failure loses at most one second of writes.

@@ -7,13 +7,16 @@ import subprocess
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
+from typing import Self
 
 from cookiecutter.main import cookiecutter
 
 from benchmarks.load import HOST
 from benchmarks.render_time import TEMPLATE, discard_output
 from tests.deployed_project import ALLOW_ANONYMOUS
+from tests.matrix import PROJECT
 from tests.services import create_venv, free_port, serving
 
 PACKAGE = "my_service"
@@ -70,6 +73,12 @@ class Project:
         assert found
         self.command = shlex.split(found[1])
 
+    def with_own_packages(self, folder: Path) -> Self:
+        """Return the project with an environment that has only its dependencies: some packages import others."""
+        project = copy(self)
+        project.programs = make_environment(folder, self.folder)
+        return project
+
     def environ(self, **variables: str) -> dict[str, str]:
         """Return the environment variables of production."""
         path = f"{self.programs}{os.pathsep}{os.environ['PATH']}"
@@ -109,7 +118,7 @@ class Project:
             yield port, process.pid
 
 
-def make_environment(folder: Path, template: Path = TEMPLATE) -> Path:
-    """Install the dependencies of all projects. Tags are comments, so the template's pyproject.toml has all of them."""
-    data = tomllib.loads((template / "{{cookiecutter.project_slug}}/pyproject.toml").read_text(encoding="utf-8"))
+def make_environment(folder: Path, project: Path = PROJECT) -> Path:
+    """Install the dependencies of a project, or of all: tags are comments, so the template's file has all of them."""
+    data = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))
     return create_venv([*data["project"]["dependencies"], *data["dependency-groups"]["build"]], folder)
