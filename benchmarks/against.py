@@ -167,16 +167,20 @@ def measure_gunicorn(sides: Sides) -> list[Measurement]:
 
 
 def measure_servers(sides: Sides) -> list[Measurement]:
-    """Compare granian and uWSGI with gunicorn, all with their defaults and behind nginx."""
+    """Compare granian and uWSGI with the gunicorn of both versions, all with their defaults and behind nginx."""
+    names = ("granian", "uwsgi", "gunicorn")
+    projects = {name: Project(sides.folder / name, sides.programs[NOW], wsgi_server=name, **ANSWERS) for name in names}
+    variants = {name: (project, project, sides.settings[NOW]) for name, project in projects.items()}
+    variants["gunicorn then"] = (sides.projects[THEN], projects["gunicorn"], sides.settings[THEN])
     with ExitStack() as stack:
         targets = {}
-        for server in ("gunicorn", "granian", "uwsgi"):
-            project = Project(sides.folder / server, sides.programs[NOW], wsgi_server=server, **ANSWERS)
-            served = stack.enter_context(serving_behind_nginx(project, project, **sides.settings[NOW]))
-            targets[server] = make_target(served[0], "/small", *served[1:])
+        for name, (project, configuration, settings) in variants.items():
+            served = stack.enter_context(serving_behind_nginx(project, configuration, **settings))
+            targets[name] = make_target(served[0], "/small", *served[1:])
         samples = load(targets)
     return [
-        compare_rates(f"b2  small JSON: {server} / gunicorn", samples, server, "gunicorn", 2)
+        compare_rates(f"b2  small JSON: {server} / {base}", samples, server, base, goal)
+        for base, goal in (("gunicorn then", 2), ("gunicorn", None))
         for server in ("granian", "uwsgi")
     ]
 
@@ -265,7 +269,9 @@ def session_memory(session: int) -> float:
     return sum(map(startup.proportional_set_size, startup.process_ids(session))) / startup.MEGABYTE
 
 
-def compare_rates(title: str, samples: dict[str, list[Sample]], first: str, second: str, goal: float) -> Measurement:
+def compare_rates(
+    title: str, samples: dict[str, list[Sample]], first: str, second: str, goal: float | None
+) -> Measurement:
     """Compare requests per second."""
     rates = [[one.requests for one in samples[name]] for name in (first, second)]
     by_cpu = ratio(*([one.cpu for one in samples[name]] for name in (second, first)))
