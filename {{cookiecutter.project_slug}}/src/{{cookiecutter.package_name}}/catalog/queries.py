@@ -70,8 +70,8 @@ def load_products(query: ProductQuery) -> tuple[list[ProductOut], str | None]:
     """Load a page of products and the cursor of the next page, which is None on the last page."""
     # Unpacked, since access by name takes longer than the creation of the objects.
     rows = get_session().execute(products_page(query))
+    # {% if cookiecutter.__auth %}
     found = [
-        # {% if cookiecutter.__auth %}
         ProductOut(
             product_id,
             sku,
@@ -82,12 +82,14 @@ def load_products(query: ProductQuery) -> tuple[list[ProductOut], str | None]:
             draft,
         )
         for product_id, sku, name, price_cents, stock, category_id, category_name, draft in rows
-        # {% else %}
+    ]
+    # {% else %}
+    found = [
         ProductOut(
             product_id, sku, name, price_cents, stock, CategoryOut(category_id, category_name)
         )
         for product_id, sku, name, price_cents, stock, category_id, category_name in rows
-        # {% endif %}
     ]
+    # {% endif %}
     page = found[: query.limit]
     return page, Cursor(page[-1].name, page[-1].id).encode() if len(found) > len(page) else None
