@@ -87,6 +87,34 @@ def test_profile_function_prints_lines(workspace: Path, make_variables: dict[str
     assert result.returncode != 0
 
 
+@parametrize_combinations([DEFAULT])
+def test_profile_uses_allowed_host(workspace: Path, make_variables: dict[str, str], run: Run) -> None:
+    """Requests are allowed without `localhost` in ALLOWED_HOSTS, also if that has domains only."""
+    for hosts in ("api.example.com:8443,example.com", ".example.com"):
+        command = ["make", "profile-function", "ROUTE=/docs"]
+        result = run(*command, cwd=workspace, **make_variables, ALLOWED_HOSTS=hosts)
+        assert result.returncode == 0, result.stdout + result.stderr
+        assert "/docs: 200 requests, last status 200" in result.stderr
+
+
+@parametrize_combinations([DEFAULT])
+def test_profile_rejects_errors(workspace: Path, make_variables: dict[str, str], run: Run) -> None:
+    """A response with an error ends the profile with one line, unless STATUS has the status of the response."""
+    route, function = "ROUTE=/nowhere", "FUNCTION=my_service.config.get_settings"
+    for command in (["profile-function", route, function], ["memory", route], ["profile", route, "SECONDS=1"]):
+        result = run("make", *command, cwd=workspace, **make_variables)
+        assert result.returncode != 0, command
+        message = "Error: /nowhere: status 404; set STATUS=404 to profile such responses"
+        assert message in result.stderr.splitlines(), result.stderr
+    assert not (workspace / "profile.svg").exists()
+    result = run("make", "profile-function", route, function, "STATUS=404", cwd=workspace, **make_variables)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "/nowhere: 200 requests, last status 404" in result.stderr
+    result = run("make", "profile-function", "ROUTE=/docs", "STATUS=404", cwd=workspace, **make_variables)
+    assert result.returncode != 0
+    assert "Error: /docs: status 200; set STATUS=200 to profile such responses" in result.stderr
+
+
 LEAK = """
 leaked = []
 view = app.view_functions["health.live"]

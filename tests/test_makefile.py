@@ -132,6 +132,44 @@ def test_unsuitable_python_is_reported(workspace: Path, run: Run, tmp_path: Path
     assert not (workspace / ".venv").exists()
 
 
+# A Python whose pip installs a uv that does nothing.
+FAKE_PYTHON = """case "$*" in
+    *version_info\\[:2\\]*) echo "(3, VERSION)" ;;
+    *version_info*) echo True ;;
+    *"-m venv"*) mkdir -p .venv/bin && cp "$0" .venv/bin/python ;;
+    *"-m pip"*) printf '#!/bin/sh\\ncase $1 in workspace) pwd;; esac\\n' >.venv/bin/uv && chmod +x .venv/bin/uv ;;
+esac"""
+
+
+@parametrize_combinations([MINIMAL])
+def test_other_python_replaces_environment(workspace: Path, run: Run, tmp_path: Path) -> None:
+    """PYTHON=… replaces `.venv` only if its version is another one and can do so."""
+    (workspace / ".venv").mkdir()
+    for name in ("dotenv", "flask", "mypy", "pytest", "ruff", "uv"):
+        write_program(workspace / ".venv" / "bin", name, "pwd")
+    write_program(workspace / ".venv" / "bin", "python", FAKE_PYTHON.replace("VERSION", "98"))
+    (workspace / ".venv" / ".done").write_text(f"{workspace.resolve()}\n", encoding="utf-8")
+    programs = tmp_path / "programs"
+    write_program(programs, "same", FAKE_PYTHON.replace("VERSION", "98"))
+    write_program(programs, "new", FAKE_PYTHON.replace("VERSION", "99"))
+    write_program(programs, "old", 'case $2 in *:2*) echo "(3, 10)";; *) echo False;; esac')
+    kept = workspace / ".venv" / "kept"
+    kept.touch()
+    for name in ("same", "old", "missing"):
+        result = run("make", "setup", f"PYTHON={programs / name}", cwd=workspace)
+        assert (result.returncode == 0) is (name == "same"), result.stderr
+        assert (f"{programs / name} is " in result.stderr) is (name != "same"), result.stderr
+        assert kept.exists()
+    result = run("make", "setup", cwd=workspace, PYTHON=str(programs / "new"))
+    assert result.returncode == 0, result.stderr
+    assert kept.exists()
+    result = run("make", "setup", f"PYTHON={programs / 'new'}", cwd=workspace)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == f"Creating .venv again with {programs / 'new'}\n"
+    assert not kept.exists()
+    assert (workspace / ".venv" / ".done").exists()
+
+
 @parametrize_combinations([MINIMAL])
 @pytest.mark.parametrize("compose", ["docker compose", "docker-compose"])
 @pytest.mark.parametrize("target", ["up", "up-dev", "down", "logs"])

@@ -308,6 +308,24 @@ def test_all_processes_count_each_request_also_after_a_reload(
     assert not re.search(r'GET /metrics|"/metrics', (tmp_path / "log").read_text(encoding="utf-8"))
 
 
+@parametrize_combinations([DEFAULT])
+def test_processes_in_debug_mode_share_metrics(
+    combination: Combination, workspace: Path, venv_bin: Path, tmp_path: Path
+) -> None:
+    """With FLASK_DEBUG=1 `make run-prod` still has several processes, and each scrape counts their requests."""
+    settings: dict[str, Any] = {"METRICS_FOLDER": str(tmp_path / "metrics"), "FLASK_DEBUG": "1"}
+    with application_server(workspace, combination, venv_bin, tmp_path / "log", **settings) as server:
+        with ThreadPoolExecutor(4) as clients:
+            list(clients.map(lambda number: server.request(f"/nowhere/{number}"), range(50)))
+
+        def count() -> float | None:
+            return read_metrics(f"http://{server.bind}/metrics").get(REQUESTS)
+
+        # Requests are observed after them.
+        wait_until(lambda: count() == 50)
+        assert [count() for _ in range(20)] == [50] * 20
+
+
 @parametrize_combinations([with_prometheus(one) for one in QUEUED if one.options["task_queue"] != "celery-rabbitmq"])
 def test_age_of_jobs_is_not_negative_after_a_clock_change(deployed: JobsProject, tmp_path: Path) -> None:  # noqa: F811
     """A job that was sent before the clock was set back by an hour has the age 0."""

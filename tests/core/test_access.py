@@ -121,7 +121,11 @@ def test_permission_without_a_role_raises() -> None:
         requires("notes:raed", "notes:write")
 
 
-def test_undecided_view_is_rejected_in_debug_mode(make_app: Callable[..., Flask]) -> None:
+def test_undecided_view_is_rejected_in_debug_mode(
+    make_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As in the process that `flask run --debug` starts.
+    monkeypatch.setenv("WERKZEUG_RUN_MAIN", "true")
     app = make_app(FLASK_TESTING="", FLASK_DEBUG="1")
     response = add_view(app).get("/view")
     assert response.status_code == 403

@@ -1,7 +1,7 @@
 """Profile the requests of a route, for `make profile`, `make profile-function` and `make memory`.
 
 The application runs in this process, with the settings of `.env`, but without debug mode and rate
-limits. Its log is discarded.
+limits. Its log is discarded. A response with an error ends the profile, unless `--status` names it.
 """
 
 import gc
@@ -22,16 +22,21 @@ from flask import Flask
 from msgspec.structs import replace
 
 from {{ cookiecutter.package_name }} import create_app
-from {{ cookiecutter.package_name }}.config import load_settings
+from {{ cookiecutter.package_name }}.config import get_settings, load_settings
 
 # The first requests fill caches, and import modules.
 WARM_UP_REQUESTS = 200
 PROFILED_REQUESTS = 200
+# The first status of an error.
+FIRST_ERROR = 400
 
 
 @click.group()
-def main() -> None:
+@click.option("--status", type=int, help="Expect this status instead of one below 400.")
+@click.pass_context
+def main(context: click.Context, status: int | None) -> None:
     """Request a route repeatedly."""
+    context.obj = status
 
 
 def create_profiled_app() -> Flask:
@@ -45,12 +50,30 @@ def create_profiled_app() -> Flask:
 def repeat(app: Flask, route: str, is_done: Callable[[int], bool]) -> None:
     """Request a route until `is_done` returns true for the number of requests."""
     client, count, status = app.test_client(), 0, 0
+    # A domain with its subdomains begins with a dot, and allows its own name, too.
+    site = f"http://{get_settings(app).ALLOWED_HOSTS[0].removeprefix('.')}"
     with Path(os.devnull).open("w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
         while not is_done(count):
-            with client.get(route) as response:
+            with client.get(route, base_url=site) as response:
                 status = response.status_code
+                check_status(route, status)
             count += 1
     click.echo(f"{route}: {count} requests, last status {status}", err=True)
+
+
+def check_status(route: str, status: int) -> None:
+    """Raise an error for an unexpected response, whose profile would mislead."""
+    expected = click.get_current_context().obj
+    if status != expected and (expected or status >= FIRST_ERROR):
+        message = f"status {status}; set STATUS={status} to profile such responses"
+        raise click.ClickException(f"{route}: {message}")
+
+
+@main.command()
+@click.argument("route")
+def check(route: str) -> None:
+    """Request ROUTE once, before `flame`: py-spy does not report that its program failed."""
+    repeat(create_profiled_app(), route, lambda count: count == 1)
 
 
 @main.command()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from queue import Queue
 from typing import Any
 from unittest.mock import Mock
 
@@ -9,11 +10,13 @@ import pytest
 from cassandra import AlreadyExists
 from flask import Flask
 
+from {{ cookiecutter.package_name }}.core import migration_lock
 from {{ cookiecutter.package_name }}.core.cassandra import (
     commands,
     get_client,
     migrations,
 )
+from {{ cookiecutter.package_name }}.core.cassandra.client import is_applied
 
 Run = Callable[..., Any]
 
@@ -73,8 +76,8 @@ def test_stats_add_up_the_ranges_of_tokens(
 
 
 def test_second_process_waits_for_the_lock(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(migrations, "LOCK_TIMEOUT", 0.1)
-    monkeypatch.setattr(migrations, "POLL_INTERVAL", 0.05)
+    monkeypatch.setattr(migration_lock, "MAX_WAIT_SECONDS", 0.1)
+    monkeypatch.setattr(migration_lock, "POLL_SECONDS", 0.05)
     with app.app_context():
         client = get_client()
         with (
@@ -99,15 +102,46 @@ def test_lock_is_for_one_of_two_processes_that_saw_none(
         client.execute(migrations.DELETE_LOCK)
 
 
-def test_lock_that_another_process_has_taken_over_remains(app: Flask) -> None:
+@pytest.fixture
+def renewals(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Queue[list[Any]]:
+    """The responses to renewals of the lock, which follow each other quickly."""
+    monkeypatch.setattr(migration_lock, "RENEWAL_SECONDS", 0.01)
+    client = app.extensions["cassandra"]
+    execute, renewals = client.execute, Queue[list[Any]]()
+
+    def observe(query: str, *parameters: Any) -> list[Any]:
+        rows: list[Any] = execute(query, *parameters)
+        if query.startswith("UPDATE schema_lock USING TTL 60 "):
+            renewals.put(rows)
+        return rows
+
+    monkeypatch.setattr(client, "execute", observe)
+    return renewals
+
+
+def test_lock_is_renewed(app: Flask, renewals: Queue[list[Any]]) -> None:
+    with app.app_context():
+        with migrations.migration_lock(get_client()):
+            for _ in range(2):
+                assert is_applied(renewals.get(timeout=10))
+        assert not get_client().execute(migrations.SELECT_LOCK)
+
+
+def test_lock_that_another_process_has_taken_over_remains(
+    app: Flask, renewals: Queue[list[Any]]
+) -> None:
     with app.app_context():
         client = get_client()
         if not client.has_conditions:
             pytest.skip("the server has no lightweight transactions")
         with migrations.migration_lock(client):
-            # As after LOCK_TTL.
+            # As after TTL_SECONDS.
             client.execute(migrations.DELETE_LOCK)
             assert migrations.acquire(client, "other")
+            # One more may have begun before.
+            for _ in range(renewals.qsize() + 2):
+                rows = renewals.get(timeout=10)
+            assert not is_applied(rows)
         assert [row.owner for row in client.execute(migrations.SELECT_LOCK)] == ["other"]
         client.execute(migrations.DELETE_LOCK)
 

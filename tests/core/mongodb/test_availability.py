@@ -90,9 +90,15 @@ def test_hanging_server_returns_503_in_time(
 
 @pytest.mark.parametrize(("code", "status"), [(18, 503), (11600, 503), (2, 500)])
 def test_rejected_credentials_return_503(
-    app: Flask, make_app: Callable[..., Flask], code: int, status: int
+    app: Flask,
+    make_app: Callable[..., Flask],
+    monkeypatch: pytest.MonkeyPatch,
+    code: int,
+    status: int,
 ) -> None:
     """The fake server has no logins, so the error is raised here."""
+    # As in the process that `flask run --debug` starts.
+    monkeypatch.setenv("WERKZEUG_RUN_MAIN", "true")
     app = make_app(FLASK_TESTING="", FLASK_DEBUG="1")
     add_view(app)
     database = Mock()

@@ -10,6 +10,7 @@ import pytest
 from flask import Flask
 
 from {{ cookiecutter.package_name }} import migrations as package
+from {{ cookiecutter.package_name }}.core import migration_lock
 from {{ cookiecutter.package_name }}.core.mongodb import get_database, migrations
 
 Run = Callable[..., Any]
@@ -60,8 +61,8 @@ def test_all_migrations_have_been_applied(run: Run) -> None:
 
 
 def test_one_process_has_the_lock(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(migrations, "MAX_WAIT_SECONDS", 0.5)
-    monkeypatch.setattr(migrations, "RENEWAL_SECONDS", 0.01)
+    monkeypatch.setattr(migration_lock, "MAX_WAIT_SECONDS", 0.5)
+    monkeypatch.setattr(migration_lock, "RENEWAL_SECONDS", 0.01)
     with app.app_context():
         collection = get_database()["migrations"]
         with migrations.migration_lock(collection):

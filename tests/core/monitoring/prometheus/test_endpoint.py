@@ -86,3 +86,16 @@ def test_forged_header_does_not_open_the_endpoint(make_app: Callable[..., Flask]
 def test_invalid_network_is_reported(make_app: Callable[..., Flask]) -> None:
     with pytest.raises(SettingsError, match=r"METRICS_ALLOWED_NETWORKS: .* got '10\.0\.0\.1/8'"):
         make_app(METRICS_ALLOWED_NETWORKS="10.0.0.1/8")
+
+
+def test_only_the_development_server_shares_no_metrics(
+    make_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def is_shared(**variables: str) -> bool:
+        return "monitoring" in make_app(**variables).extensions
+
+    assert not is_shared(FLASK_DEBUG="1")
+    assert is_shared(FLASK_DEBUG="1", FLASK_TESTING="")
+    # Set by the reloader of `flask run --debug`.
+    monkeypatch.setenv("WERKZEUG_RUN_MAIN", "true")
+    assert not is_shared(FLASK_DEBUG="1", FLASK_TESTING="")

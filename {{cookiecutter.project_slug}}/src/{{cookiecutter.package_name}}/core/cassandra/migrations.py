@@ -1,21 +1,19 @@
 """Migrations: numbered CQL files in `migrations/`, each of whose statements runs once."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from time import monotonic, sleep
 from typing import Any
 from uuid import uuid4
 
 from cassandra import AlreadyExists
 
+from ..migration_lock import TTL_SECONDS, hold_lock
 from .client import Client, is_applied, open_session
 
 FOLDER = Path(__file__).parents[2] / "migrations"
-LOCK_TIMEOUT = 60
-LOCK_TTL = 600
-POLL_INTERVAL = 0.5
 
 TABLES = {
     "schema_lock": "CREATE TABLE schema_lock (name text PRIMARY KEY, owner text)",
@@ -27,6 +25,7 @@ SELECT_APPLIED = "SELECT statement FROM schema_migration WHERE name = ?"
 INSERT_APPLIED = "INSERT INTO schema_migration (name, statement, applied_at) VALUES (?, ?, ?)"
 SELECT_LOCK = "SELECT owner FROM schema_lock WHERE name = 'migrations'"
 INSERT_LOCK = "INSERT INTO schema_lock (name, owner) VALUES ('migrations', ?)"
+UPDATE_LOCK = "UPDATE schema_lock SET owner = ? WHERE name = 'migrations'"
 DELETE_LOCK = "DELETE FROM schema_lock WHERE name = 'migrations'"
 
 
@@ -90,20 +89,14 @@ def create(session: Any, statement: str) -> None:
         return
 
 
-@contextmanager
-def migration_lock(client: Client) -> Iterator[None]:
-    """Allow one migration at a time. The lock of a process that was killed ends after LOCK_TTL."""
+def migration_lock(client: Client) -> AbstractContextManager[None]:
+    """Allow one migration at a time; raise `TimeoutError` if another one runs for too long."""
     owner = uuid4().hex
-    deadline = monotonic() + LOCK_TIMEOUT
-    while not acquire(client, owner):
-        if monotonic() > deadline:
-            reason = f"another migration has been running for {LOCK_TIMEOUT} seconds"
-            raise TimeoutError(f"{reason}; if it was killed, wait {LOCK_TTL} seconds")
-        sleep(POLL_INTERVAL)
-    try:
-        yield
-    finally:
-        client.execute_if(client.when("IF owner = ?", [owner], (DELETE_LOCK, ())))
+    return hold_lock(
+        partial(acquire, client, owner),
+        partial(renew, client, owner),
+        partial(release, client, owner),
+    )
 
 
 def acquire(client: Client, owner: str) -> bool:
@@ -111,4 +104,15 @@ def acquire(client: Client, owner: str) -> bool:
     if client.execute(SELECT_LOCK):
         return False
     query, parameters = client.when("IF NOT EXISTS", (), (INSERT_LOCK, (owner,)))
-    return is_applied(client.execute(f"{query} USING TTL {LOCK_TTL}", *parameters))
+    return is_applied(client.execute(f"{query} USING TTL {TTL_SECONDS}", *parameters))
+
+
+def renew(client: Client, owner: str) -> None:
+    """Extend the time of the lock, unless another process has taken it over."""
+    query, parameters = client.when("IF owner = ?", [owner], (UPDATE_LOCK, (owner,)))
+    client.execute(query.replace(" SET", f" USING TTL {TTL_SECONDS} SET", 1), *parameters)
+
+
+def release(client: Client, owner: str) -> None:
+    """Delete the row of the lock, unless another process has taken it over."""
+    client.execute_if(client.when("IF owner = ?", [owner], (DELETE_LOCK, ())))

@@ -6,29 +6,24 @@ were applied, and a lock.
 
 import pkgutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from importlib import import_module
-from threading import Event, Thread
-from time import monotonic, sleep
 from typing import Any
 from uuid import uuid4
 
 from pymongo import timeout
 from pymongo.collection import Collection
 from pymongo.database import Database
-from pymongo.errors import DuplicateKeyError, PyMongoError
+from pymongo.errors import DuplicateKeyError
 
 from ... import migrations
+from ..migration_lock import TTL_SECONDS, hold_lock
 
 Document = dict[str, Any]
 
 LOCK = "lock"
-# A process that is killed frees the lock after this time; a living one renews it.
-LEASE = timedelta(seconds=60)
-RENEWAL_SECONDS = 15
-POLL_SECONDS = 0.2
-MAX_WAIT_SECONDS = 60
 
 
 def find_migrations() -> list[str]:
@@ -54,36 +49,16 @@ def upgrade(database: Database[Document]) -> Iterator[str]:
             yield name
 
 
-@contextmanager
-def migration_lock(collection: Collection[Document]) -> Iterator[None]:
+def migration_lock(collection: Collection[Document]) -> AbstractContextManager[None]:
     """Allow one migration at a time; raise `TimeoutError` if another one runs for too long."""
     owner = uuid4().hex
-    deadline = monotonic() + MAX_WAIT_SECONDS
-    while not try_lock(collection, owner):
-        if monotonic() > deadline:
-            raise TimeoutError(f"another migration has been running for {MAX_WAIT_SECONDS} seconds")
-        sleep(POLL_SECONDS)
-    ended = Event()
-
-    def renew() -> None:
-        while not ended.wait(RENEWAL_SECONDS):
-            # The next one may succeed before the lock expires.
-            with suppress(PyMongoError):
-                try_lock(collection, owner)
-
-    thread = Thread(target=renew, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
-        collection.delete_one({"_id": LOCK, "owner": owner})
+    take = partial(try_lock, collection, owner)
+    return hold_lock(take, take, lambda: collection.delete_one({"_id": LOCK, "owner": owner}))
 
 
 def try_lock(collection: Collection[Document], owner: str) -> bool:
     """Take or renew the lock, unless another process has it."""
-    expired = datetime.now(UTC) - LEASE
+    expired = datetime.now(UTC) - timedelta(seconds=TTL_SECONDS)
     try:
         # If another process has it, the filter matches nothing, and the insert violates `_id`.
         collection.update_one(

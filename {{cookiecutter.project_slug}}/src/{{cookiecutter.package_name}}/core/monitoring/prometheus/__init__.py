@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import gettempdir
 
 from flask import Flask
+from werkzeug.serving import is_running_from_reloader
 
 from ....config import Settings, get_settings
 from . import endpoint, requests
@@ -34,10 +35,11 @@ STARTS = Counter("process_starts", "Started processes.", ["process"])
 
 
 def init_app(app: Flask) -> None:
-    """Serve the metrics at `/metrics`, in production those of all processes."""
+    """Serve the metrics at `/metrics`, those of all processes of a production server."""
     settings = get_settings(app)
-    if not app.debug and not app.testing:
-        # Development and tests have one process, whose memory has its metrics.
+    if not app.testing and not is_running_from_reloader():
+        # `make run` and tests have one process, whose memory has its metrics. `make run-prod` has
+        # several, also in debug mode.
         app.extensions["monitoring"] = settings
     app.wsgi_app = endpoint.MetricsEndpoint(  # type: ignore[method-assign]
         app.wsgi_app,
@@ -47,7 +49,7 @@ def init_app(app: Flask) -> None:
 
 
 def start_web(app: Flask) -> None:
-    """Share the metrics of this process with others that serve requests, in production."""
+    """Share the metrics of this process with others that serve requests, unless it is alone."""
     if settings := app.extensions.get("monitoring"):
         start(settings, "web")
 
