@@ -4,7 +4,7 @@
 # Actual: it postpones one. Objects that were created in between are all in the youngest generation, and its counter is far above
 #   the threshold, so the first container object after gc.enable() starts a collection that visits all of them.
 # Seen: one collection of generation 0 with 99,000 objects, 20 ms (70 ms of 410 in a larger project); it frees nearly nothing.
-# Workaround: gc.freeze() before gc.enable(): no collection, also with the next 500 objects.
+# Workaround: gc.freeze() and gc.unfreeze() before gc.enable() move all objects to the oldest generation without a visit.
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
@@ -31,8 +31,9 @@ def observe(phase, info):
 
 
 gc.callbacks.append(observe)
-if sys.argv[1] == "freeze":
+if sys.argv[1] == "move":
     gc.freeze()
+    gc.unfreeze()
 gc.enable()
 kept = [[] for _ in range(500)]
 for generation, objects, seconds in collections:
@@ -40,6 +41,6 @@ for generation, objects, seconds in collections:
 print(sum(objects for _, objects, _ in collections))
 PYTHON
 enabled=$("$folder/venv/bin/python" "$folder/measure.py" enable)
-frozen=$("$folder/venv/bin/python" "$folder/measure.py" freeze)
-echo "objects in collections after the imports: $enabled; with gc.freeze(): $frozen"
-[ "$enabled" -gt 50000 ] && [ "$frozen" -eq 0 ]
+moved=$("$folder/venv/bin/python" "$folder/measure.py" move)
+echo "objects in collections after the imports: $enabled; with gc.freeze() and gc.unfreeze(): $moved"
+[ "$enabled" -gt 50000 ] && [ "$moved" -eq 0 ]

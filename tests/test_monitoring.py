@@ -87,7 +87,7 @@ requests(0)
 before = series()
 for number in range(10_000):
     requests(number)
-print(len(before), *sorted(series() - before), file=output)
+print(len(before), *sorted(series() - before), file=output, flush=True)
 """
 
 # A request and a job during which the clock jumps. Under libfaketime `time.sleep` fails if only the clock changes.
