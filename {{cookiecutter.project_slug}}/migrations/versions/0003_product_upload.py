@@ -13,7 +13,7 @@ def upgrade() -> None:
     op.create_table(
         "product_upload",
         sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("content", sa.JSON(), nullable=False),
+        sa.Column("content", sa.LargeBinary(length=4294967295), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("report", sa.JSON(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_product_upload")),
