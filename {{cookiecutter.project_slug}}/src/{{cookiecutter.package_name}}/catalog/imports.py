@@ -12,6 +12,9 @@ from celery import shared_task
 from flask import Blueprint
 from msgspec import Struct, to_builtins
 from sqlalchemy import JSON, LargeBinary, delete, func, select
+# {% if cookiecutter.database == "mysql" %}
+from sqlalchemy.dialects.mysql import LONGBLOB
+# {% endif %}
 from sqlalchemy.orm import Mapped, mapped_column
 from structlog.contextvars import bound_contextvars
 
@@ -54,8 +57,15 @@ class Upload(Base):
     __tablename__ = "product_upload"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    # MySQL limits columns without a length to 64 KB. `read_content` loads it.
-    content: Mapped[bytes] = mapped_column(LargeBinary(2**32 - 1), deferred=True)
+    # `read_content` loads it in pieces.
+    # {% if cookiecutter.database == "mysql" %}
+    # MySQL's other binary types hold at most 64 KB or 16 MB.
+    content: Mapped[bytes] = mapped_column(
+        LargeBinary().with_variant(LONGBLOB, "mysql", "mariadb"), deferred=True
+    )
+    # {% else %}
+    content: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
+    # {% endif %}
     created_at: Mapped[datetime] = mapped_column(default=utcnow, index=True)
     report: Mapped[Any] = mapped_column(JSON, nullable=True)
 
