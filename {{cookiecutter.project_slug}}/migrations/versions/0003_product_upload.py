@@ -2,6 +2,9 @@
 
 import sqlalchemy as sa
 from alembic import op
+# {% if cookiecutter.database == "mysql" %}
+from sqlalchemy.dialects import mysql
+# {% endif %}
 
 revision = "0003"
 down_revision = "0001"
@@ -13,7 +16,15 @@ def upgrade() -> None:
     op.create_table(
         "product_upload",
         sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("content", sa.JSON(), nullable=False),
+        # {% if cookiecutter.database == "mysql" %}
+        sa.Column(
+            "content",
+            sa.LargeBinary().with_variant(mysql.LONGBLOB(), "mysql", "mariadb"),
+            nullable=False,
+        ),
+        # {% else %}
+        sa.Column("content", sa.LargeBinary(), nullable=False),
+        # {% endif %}
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("report", sa.JSON(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_product_upload")),

@@ -86,6 +86,20 @@ def test_valid_rows_are_imported_and_others_reported(
     assert product_names(client) == ['A "big", red kite', "Kite", "Tail"]
 
 
+def test_pieces_of_a_file_end_anywhere(
+    client: FlaskClient,
+    category: Record,
+    import_file: ImportFile,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Only SQL databases return a file in pieces.
+    monkeypatch.setattr(imports, "PIECE_SIZE", 3, raising=False)
+    valid = f"1,{category['id']},7"
+    job = import_file(f'{HEADER}K-1,"Kite, ""red""",{valid}\r\n\nK-2,Café 😀,{valid}')
+    assert job["done"] == job["total"] == job["result"]["products"] == 2
+    assert product_names(client) == ["Café 😀", 'Kite, "red"']
+
+
 def test_control_characters_are_rejected(category: Record, import_file: ImportFile) -> None:
     rows = [f"{names},1,{category['id']},7\n" for names in ("K-1,a\0b", "K-2\0,Kite", "K-3,Kite")]
     result = import_file(HEADER + "".join(rows))["result"]
@@ -230,7 +244,7 @@ def test_old_uploads_are_deleted(app: Flask) -> None:
     with app.app_context():
         # {% if cookiecutter.__sql %}
         for days in (6, 8):
-            get_session().add(Upload(content="", created_at=utcnow() - timedelta(days=days)))
+            get_session().add(Upload(content=b"", created_at=utcnow() - timedelta(days=days)))
         get_session().commit()
         # {% else %}
         for days in (6, 8):

@@ -1,7 +1,7 @@
 """The format of imported CSV files, and the report of an import."""
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from io import BytesIO, TextIOWrapper
 
 from msgspec import Struct, ValidationError, convert, field
@@ -49,24 +49,23 @@ class ImportReport(Struct):
         return "\n".join([f"Products: {self.products}", f"Rejected rows: {self.rejected}", *lines])
 
 
-def count_rows(content: str) -> int:
+def count_rows(content: Iterable[bytes]) -> int:
     """Return the number of rows of a file; raise JobError if any part of it is malformed."""
     return sum(1 for _ in read_csv(content))
 
 
-def parse_csv(content: str) -> Iterator[Row]:
+def parse_csv(content: Iterable[bytes]) -> Iterator[Row]:
     """Parse the rows of a file one by one."""
     for line, columns, values in read_csv(content):
         yield line, parse_row(columns, values)
 
 
-def read_csv(content: str) -> Iterator[tuple[int, list[str], list[str]]]:
+def read_csv(content: Iterable[bytes]) -> Iterator[tuple[int, list[str], list[str]]]:
     """Read a file: for each row its last line, the names of the columns and the values.
 
     Raise JobError if it is not CSV with the expected columns.
     """
-    file = TextIOWrapper(BytesIO(content.encode()), encoding="utf-8", newline="")
-    reader = csv.reader(file, strict=True)
+    reader = csv.reader(read_lines(content), strict=True)
     line = 0
     try:
         columns = next(reader, [])
@@ -79,6 +78,15 @@ def read_csv(content: str) -> Iterator[tuple[int, list[str], list[str]]]:
                 yield line, columns, values
     except csv.Error as error:
         raise JobError(f"After line {line}: {error}.") from error
+
+
+def read_lines(content: Iterable[bytes]) -> Iterator[str]:
+    """Decode a file, whose pieces may end within a character, line by line."""
+    rest = b""
+    for piece in content:
+        lines, newline, rest = (rest + piece).rpartition(b"\n")
+        yield from TextIOWrapper(BytesIO(lines + newline), encoding="utf-8", newline="")
+    yield from TextIOWrapper(BytesIO(rest), encoding="utf-8", newline="")
 
 
 def parse_row(columns: list[str], values: list[str]) -> ProductIn | str:

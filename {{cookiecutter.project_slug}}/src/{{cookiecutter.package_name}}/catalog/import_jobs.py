@@ -91,8 +91,9 @@ def import_products(upload_id: int, notify: str | None = None) -> Any:
         raise JobError("The uploaded file has been deleted.")
     if upload.report is None:
         result = ImportReport()
-        total = count_rows(upload.content)
-        rows = parse_csv(upload.content)
+        content = [upload.content.encode()]
+        total = count_rows(content)
+        rows = parse_csv(content)
         for done in range(0, total, storage.BATCH_SIZE):
             batch = list(islice(rows, storage.BATCH_SIZE))
             import_batch(batch, result)
