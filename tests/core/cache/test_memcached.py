@@ -28,6 +28,12 @@ def test_long_list_of_keys_is_complete(cache_server: CacheServer) -> None:
     assert {*backend.keys("a:")} == keys
 
 
+def test_keys_are_listed_when_the_server_is_no_longer_busy() -> None:
+    with replying(b"BUSY currently processing crawler request\r\nkey=a:1 exp=1\r\nEND\r\n") as port:
+        backend = MemcachedBackend(f"memcached://127.0.0.1:{port}", 1)
+        assert [*backend.keys("a:")] == ["a:1"]
+
+
 @pytest.mark.parametrize(
     "reply", [b"BUSY currently processing crawler request\r\n", b"ERROR\r\n", b"key=a:1 exp=1\n"]
 )

@@ -3,6 +3,7 @@
 import os
 import socket
 from collections.abc import Collection, Iterator, Sequence
+from time import monotonic, sleep
 from urllib.parse import unquote
 
 from pymemcache import (
@@ -17,6 +18,8 @@ from ..service_urls import split_server_url
 
 # Errors of an idle connection that the server has closed.
 CLOSED = (MemcacheUnexpectedCloseError, ConnectionError)
+# It lists every key, including those in use (memcached's protocol.txt).
+LIST_KEYS = b"lru_crawler metadump hash\r\n"
 
 
 class MemcachedBackend:
@@ -64,19 +67,22 @@ class MemcachedBackend:
         self.client.delete_many(keys)
 
     def keys(self, prefix: str) -> Iterator[str]:
-        """Iterate over all keys with a prefix; pymemcache would truncate a reply this long.
-
-        `hash` lists every key, including those in use (memcached's protocol.txt).
-        """
+        """Iterate over all keys with a prefix; pymemcache would truncate a reply this long."""
+        deadline = monotonic() + self.timeout
         with (
             socket.create_connection(self.address, self.timeout) as connection,
             connection.makefile("rb") as lines,
         ):
-            connection.sendall(b"lru_crawler metadump hash\r\n")
+            connection.sendall(LIST_KEYS)
             for line in lines:
                 words = line.decode().split()
                 if words == ["END"]:
                     return
+                if words[0] == "BUSY" and monotonic() < deadline:
+                    # From time to time the server looks for expired keys.
+                    sleep(0.05)
+                    connection.sendall(LIST_KEYS)
+                    continue
                 if not words[0].startswith("key="):
                     raise MemcacheServerError(line.decode().strip())
                 key = unquote(words[0].removeprefix("key="))
