@@ -1,4 +1,6 @@
 import time
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from flask import Flask, g
@@ -7,6 +9,7 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from {{ cookiecutter.package_name }}.config import Settings, load_settings
+from {{ cookiecutter.package_name }}.core import logs
 from {{ cookiecutter.package_name }}.core.database.timeouts import (
     MINIMUM,
     Timeouts,
@@ -73,6 +76,20 @@ def test_request_waits_for_pooled_connection_until_its_deadline(
             engine.connect()
         assert MINIMUM * 0.9 < time.monotonic() - began < 2
     engine.dispose()
+
+
+def test_end_of_a_pool_is_not_logged(
+    app: Flask,
+    settings: Settings,
+    timeouts: Timeouts,
+    read_logs: Callable[[], list[dict[str, Any]]],
+) -> None:
+    logs.configure("INFO", pretty=False)
+    read_logs()
+    with create_pooled_engine(make_url("sqlite://"), settings, timeouts).connect() as connection:
+        connection.exec_driver_sql("SELECT 1")
+    connection.engine.dispose()
+    assert read_logs() == []
 
 
 def test_timeout_outside_of_requests_exceeds_statement_timeout(

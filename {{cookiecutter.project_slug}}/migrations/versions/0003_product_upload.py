@@ -30,6 +30,11 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_product_upload")),
     )
     op.create_index(op.f("ix_product_upload_created_at"), "product_upload", ["created_at"])
+    # {% if cookiecutter.database == "postgresql" %}
+    if op.get_context().dialect.name == "postgresql":
+        # Not compressed: a part of a file is read without the parts before it.
+        op.execute("ALTER TABLE product_upload ALTER content SET STORAGE EXTERNAL")
+    # {% endif %}
 
 
 def downgrade() -> None:

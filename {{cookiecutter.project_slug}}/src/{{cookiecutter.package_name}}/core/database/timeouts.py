@@ -4,6 +4,7 @@ Such a server keeps its connections open and its machine acknowledges packets, s
 `statement_timeout` nor keepalives nor `tcp_user_timeout` end a call.
 """
 
+import logging
 from time import monotonic
 from typing import Any
 
@@ -17,6 +18,9 @@ RENAMED.update(DATABASE_POOL_OVERFLOW="DATABASE_MAX_OVERFLOW")
 
 # Seconds that a request has for the database if it has already waited for something else.
 MINIMUM = 0.5
+
+# SQLAlchemy names the logger of a pool after the module of its class. Others log warnings only.
+logging.getLogger(f"{__name__}.Pool").setLevel(logging.WARNING)
 
 
 class Timeouts:
