@@ -79,10 +79,7 @@ def test_request_waits_for_pooled_connection_until_its_deadline(
 
 
 def test_end_of_a_pool_is_not_logged(
-    app: Flask,
-    settings: Settings,
-    timeouts: Timeouts,
-    read_logs: Callable[[], list[dict[str, Any]]],
+    settings: Settings, timeouts: Timeouts, read_logs: Callable[[], list[dict[str, Any]]]
 ) -> None:
     logs.configure("INFO", pretty=False)
     read_logs()
