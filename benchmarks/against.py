@@ -267,9 +267,7 @@ def session_memory(session: int) -> float:
     return sum(map(startup.proportional_set_size, startup.process_ids(session))) / startup.MEGABYTE
 
 
-def compare_rates(
-    title: str, samples: dict[str, list[Sample]], first: str, second: str, goal: float | None
-) -> Measurement:
+def compare_rates(title: str, samples: dict[str, list[Sample]], first: str, second: str, goal: float) -> Measurement:
     """Compare requests per second."""
     rates = [[one.requests for one in samples[name]] for name in (first, second)]
     by_cpu = ratio(*([one.cpu for one in samples[name]] for name in (second, first)))

@@ -1,6 +1,7 @@
 #!/bin/sh
 # CPython 3.11, 3.12 and 3.13, without packages.
-# Expected: gc.freeze() changes what the garbage collector visits; a file that a script does not close is written at its end as before.
+# Expected: gc.freeze() changes only what the garbage collector visits. When a script ends, Python writes the buffer of a file that the
+#   script has not closed.
 # Actual: if the script calls gc.freeze() and has a function, its variables are in a reference cycle that is never freed, so the buffer of
 #   the file is not written. No error or warning is printed, also with -W error and -X dev.
 # Seen: 0 bytes of 5; without gc.freeze(), or with gc.unfreeze() after it, 5.

@@ -640,9 +640,8 @@ def test_unavailable_broker_returns_503(deployed: JobsProject) -> None:
             wait_until(lambda: post_job(10 + time.monotonic_ns() % 1_000_000) == 202)
     assert {2, 3}.isdisjoint(deployed.saved_numbers())
     with deployed.running("worker"):
-        wait_until(lambda: {f"low {number}" for number in deployed.saved_numbers()} <= {*deployed.records("low")})
-    # A request whose job was sent gets 503 if the confirmation comes too late. These were not sent.
-    assert {"low 2", "low 3"}.isdisjoint(deployed.records("low"))
+        # Sets, since RabbitMQ may get a job twice while it starts again: jobs run at least once.
+        wait_until(lambda: {*deployed.records("low")} == {f"low {number}" for number in deployed.saved_numbers()})
 
 
 @parametrize_combinations(QUEUED)
